@@ -1,0 +1,1 @@
+//! Running a plan against a control plane: order, concurrency, events.

@@ -1,0 +1,1 @@
+//! Talking to control planes: one trait, the Admin API and Konnect behind it.

@@ -1,0 +1,1 @@
+//! The Admin API, derived from the table of kinds.

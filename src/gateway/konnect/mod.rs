@@ -1,0 +1,1 @@
+//! The Konnect API: control planes and their entities.

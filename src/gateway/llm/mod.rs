@@ -1,0 +1,1 @@
+//! AI providers, one file each: requests and answers between OpenAI's format and theirs.

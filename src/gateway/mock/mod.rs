@@ -1,0 +1,1 @@
+//! A mock AI provider that speaks OpenAI's and Anthropic's APIs.

@@ -1,0 +1,1 @@
+//! The plugins that the proxy executes, one file each, with a table.

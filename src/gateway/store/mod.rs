@@ -1,0 +1,1 @@
+//! Entities in SQLite: three generic tables.

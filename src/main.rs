@@ -1,0 +1,3 @@
+//! The `foredeck` binary: arguments in, exit code out.
+
+fn main() {}

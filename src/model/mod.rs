@@ -1,0 +1,8 @@
+//! Entities and sets of them: what a state file asks for, and what a control plane holds.
+//!
+//! An [`Entity`] is a kind, a body and references; a [`State`] is the desired side, made from documents.
+//! What does not live here: reading files (`document`), comparing (`plan`), requests (`control_plane`).
+
+mod entity;
+
+pub use entity::{Entity, Info, Reference, State, Target};
