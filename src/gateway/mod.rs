@@ -1,4 +1,7 @@
 //! The built-in gateway: a store, an Admin API, a Konnect API and a proxy that stand in for Kong.
+//!
+//! The store publishes what it holds as [`Plane`]s; the proxy executes them. What does not live here:
+//! what Kong accepts (`schema`) and how state files are read.
 
 pub mod admin;
 pub mod konnect;
@@ -7,3 +10,17 @@ pub mod mock;
 pub mod plugins;
 pub mod proxy;
 pub mod store;
+
+use crate::value::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The configuration of one workspace or control plane, as the store publishes it to the proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Plane {
+    /// `default` for the Admin API's workspace, otherwise the control plane's name.
+    pub name: String,
+    /// Kinds by name (`services`, `keyauth_credentials` ...), and their rows in order of creation: as the Admin
+    /// API answers them, with ids, every default filled in and references as `{"id": ...}`.
+    pub rows: BTreeMap<Box<str>, Vec<Arc<Value>>>,
+}
