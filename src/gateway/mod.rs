@@ -24,3 +24,16 @@ pub struct Plane {
     /// API answers them, with ids, every default filled in and references as `{"id": ...}`.
     pub rows: BTreeMap<Box<str>, Vec<Arc<Value>>>,
 }
+
+/// Where the proxy gets its configuration: the store, or a fixed set in tests.
+///
+/// The proxy compares [`Source::version`] with that of its snapshot at each request and builds a new snapshot when
+/// they differ, so that an acknowledged write counts for the next request and a burst of writes is compiled once.
+pub trait Source: Send + Sync {
+    /// A number that grows with every committed change. Cheap: one atomic read.
+    fn version(&self) -> u64;
+
+    /// Every plane with its rows, the Admin API's workspaces first, then Konnect's control planes in order of creation.
+    /// A request is served by the first plane in which a route matches.
+    fn planes(&self) -> Vec<Arc<Plane>>;
+}
