@@ -1,1 +1,100 @@
-//! Running a plan against a control plane: order, concurrency, events.
+//! Running a plan against a control plane: order, concurrency, the journal, going back, events.
+//!
+//! What does not live here: what to change (`plan`), requests (`control_plane`), and showing progress (`cli`,
+//! `report`), which listen to [`Event`]s and read the [`Outcome`].
+
+use crate::control_plane::Error;
+
+/// What became of one change of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The control plane has it.
+    Done,
+    /// The control plane refused it, or could not be asked.
+    Failed(Error),
+    /// It was not sent.
+    NotTried(Reason),
+    /// It was done and then undone again.
+    RolledBack,
+}
+
+/// Why a change was not tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It depends on this change of the plan (an index), which failed or was not tried either.
+    DependsOn(usize),
+    /// The run was interrupted before its turn.
+    Interrupted,
+}
+
+/// What became of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// One status for each change of the plan, in the plan's order.
+    pub statuses: Vec<Status>,
+    /// Whether the run was interrupted.
+    pub interrupted: bool,
+    /// What could not be undone by a roll-back, as (index of the change, why).
+    pub left_behind: Vec<(usize, Error)>,
+}
+
+impl Outcome {
+    /// How many changes the control plane has now.
+    pub fn done(&self) -> usize {
+        self.statuses.iter().filter(|status| matches!(status, Status::Done)).count()
+    }
+
+    /// The changes that failed, as (index, error), in the plan's order.
+    pub fn failed(&self) -> impl Iterator<Item = (usize, &Error)> {
+        self.statuses.iter().enumerate().filter_map(|(index, status)| match status {
+            Status::Failed(error) => Some((index, error)),
+            _ => None,
+        })
+    }
+
+    /// The changes that were not tried, as (index, reason), in the plan's order.
+    pub fn not_tried(&self) -> impl Iterator<Item = (usize, Reason)> + '_ {
+        self.statuses.iter().enumerate().filter_map(|(index, status)| match status {
+            Status::NotTried(reason) => Some((index, *reason)),
+            _ => None,
+        })
+    }
+
+    /// Whether everything was done.
+    pub fn complete(&self) -> bool {
+        self.statuses.iter().all(|status| matches!(status, Status::Done)) && self.left_behind.is_empty()
+    }
+
+    /// The exit code: 0 when everything was done, 1 when nothing was changed, 3 when it was partly applied.
+    pub fn exit_code(&self) -> u8 {
+        if self.complete() {
+            0
+        } else if self.done() == 0 && self.left_behind.is_empty() {
+            1
+        } else {
+            3
+        }
+    }
+}
+
+/// What happens while a plan is applied. `change` is the index of the change in the plan.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// The request is about to be sent.
+    Started {
+        /// Which change.
+        change: usize,
+    },
+    /// The change has its final status (short of a roll-back).
+    Finished {
+        /// Which change.
+        change: usize,
+        /// What became of it.
+        status: &'a Status,
+    },
+    /// The change was undone.
+    Undone {
+        /// Which change.
+        change: usize,
+    },
+}
