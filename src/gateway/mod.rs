@@ -4,12 +4,16 @@
 //! what Kong accepts (`schema`) and how state files are read.
 
 pub mod admin;
+pub mod health;
 pub mod konnect;
 pub mod llm;
 pub mod mock;
 pub mod plugins;
 pub mod proxy;
+mod server;
 pub mod store;
+
+pub use server::{Addresses, Gateway, ServeError, ServeOptions, serve};
 
 use crate::value::Value;
 use std::collections::BTreeMap;

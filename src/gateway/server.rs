@@ -1,0 +1,214 @@
+//! Starting and stopping the built-in gateway: options, listeners, the port file, shutdown.
+//!
+//! What does not live here: what the listeners answer (`admin`, `konnect`, `proxy`, `mock`).
+
+use crate::schema::Flavor;
+use crate::value::Secret;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long open requests may take to finish once the gateway stops.
+const DRAIN: std::time::Duration = std::time::Duration::from_millis(800);
+
+/// What a gateway is started with. The default is a gateway for tests: every listener but the mock's on a free
+/// loopback port, in memory, without authentication.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Which Kong it stands in for.
+    pub flavor: Flavor,
+    /// Where the Admin API listens; `None` for nowhere. Port 0 takes a free one.
+    pub admin_listen: Option<SocketAddr>,
+    /// Where the proxy listens.
+    pub proxy_listen: Option<SocketAddr>,
+    /// Where the proxy listens with TLS (certificates by SNI from the store).
+    pub proxy_tls_listen: Option<SocketAddr>,
+    /// Where the Konnect API listens.
+    pub konnect_listen: Option<SocketAddr>,
+    /// Where the mock AI provider listens.
+    pub mock_listen: Option<SocketAddr>,
+    /// Sends whatever would go to an AI provider's own address to the mock provider; starts it if `mock_listen` is `None`.
+    pub mock_llm: bool,
+    /// The file that keeps the entities; in memory without one.
+    pub data: Option<PathBuf>,
+    /// The token that the Admin API asks for (`Kong-Admin-Token`), without RBAC.
+    pub admin_token: Option<Secret>,
+    /// Asks the Admin API's clients for RBAC tokens (flavors with RBAC only).
+    pub rbac: bool,
+    /// Allows the Admin API to listen beyond loopback without authentication.
+    pub allow_unauthenticated: bool,
+    /// The tokens that the Konnect API accepts; any when empty.
+    pub konnect_tokens: Vec<Secret>,
+    /// Requests a second that the Konnect API answers before it says 429; no limit by default.
+    pub konnect_rate_limit: Option<u32>,
+    /// Faults to make, one rule an entry: `PUT /routes/*: 503 x3`.
+    pub faults: Vec<String>,
+    /// The seed of the faults' chances.
+    pub fault_seed: u64,
+    /// Where requests to the control-plane APIs are logged as JSON lines.
+    pub log_requests: Option<PathBuf>,
+    /// Where the bound addresses are written as JSON once every listener answers.
+    pub port_file: Option<PathBuf>,
+    /// An open file descriptor to which one line is written once every listener answers.
+    pub ready_fd: Option<u32>,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        let free = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+        ServeOptions {
+            flavor: Flavor::Kong314,
+            admin_listen: free,
+            proxy_listen: free,
+            proxy_tls_listen: None,
+            konnect_listen: free,
+            mock_listen: None,
+            mock_llm: false,
+            data: None,
+            admin_token: None,
+            rbac: false,
+            allow_unauthenticated: false,
+            konnect_tokens: Vec::new(),
+            konnect_rate_limit: None,
+            faults: Vec::new(),
+            fault_seed: 0,
+            log_requests: None,
+            port_file: None,
+            ready_fd: None,
+        }
+    }
+}
+
+/// Why a gateway could not start.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// An address is taken or not this machine's.
+    #[error("the {what} cannot listen on {address}: {source}")]
+    Listen {
+        /// Which listener.
+        what: &'static str,
+        /// Where it should listen.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The Admin API would listen beyond loopback for everybody.
+    #[error("the Admin API would listen on {0} without authentication")]
+    Unauthenticated(SocketAddr),
+    /// A file could not be written or opened.
+    #[error("cannot write {path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// Where a gateway listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Addresses {
+    /// The Admin API.
+    pub admin: Option<SocketAddr>,
+    /// The proxy.
+    pub proxy: Option<SocketAddr>,
+    /// The proxy with TLS.
+    pub proxy_tls: Option<SocketAddr>,
+    /// The Konnect API.
+    pub konnect: Option<SocketAddr>,
+    /// The mock AI provider.
+    pub mock: Option<SocketAddr>,
+}
+
+/// A running gateway. Dropping it stops it without waiting; [`Gateway::stop`] lets open requests finish.
+#[derive(Debug)]
+pub struct Gateway {
+    addresses: Addresses,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Starts a gateway: the same as [`Gateway::start`].
+pub async fn serve(options: ServeOptions) -> Result<Gateway, ServeError> {
+    Gateway::start(options).await
+}
+
+impl Gateway {
+    /// Binds every listener and starts to answer. Needs a Tokio runtime with time and I/O.
+    pub async fn start(options: ServeOptions) -> Result<Gateway, ServeError> {
+        guard(&options)?;
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let admin = bind("Admin API", options.admin_listen).await?;
+        let konnect = bind("Konnect API", options.konnect_listen).await?;
+        let proxy = bind("proxy", options.proxy_listen).await?;
+        let proxy_tls = bind("proxy (TLS)", options.proxy_tls_listen).await?;
+        let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
+        let addresses = Addresses {
+            admin: address(&admin),
+            proxy: address(&proxy),
+            proxy_tls: address(&proxy_tls),
+            konnect: address(&konnect),
+            mock: None,
+        };
+        announce(&options, &addresses)?;
+        Ok(Gateway { addresses, shutdown, tasks })
+    }
+
+    /// Where it listens, with the ports that were taken.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Stops: no new connections, open requests finish, all within a second.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(DRAIN, self.tasks.wait()).await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn bind(what: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, ServeError> {
+    let Some(address) = address else { return Ok(None) };
+    TcpListener::bind(address).await.map(Some).map_err(|source| ServeError::Listen { what, address, source })
+}
+
+/// Refuses an Admin API that strangers could reach and drive.
+fn guard(options: &ServeOptions) -> Result<(), ServeError> {
+    match options.admin_listen {
+        Some(address)
+            if !address.ip().is_loopback()
+                && options.admin_token.is_none()
+                && !options.rbac
+                && !options.allow_unauthenticated =>
+        {
+            Err(ServeError::Unauthenticated(address))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells scripts that every listener answers.
+fn announce(options: &ServeOptions, addresses: &Addresses) -> Result<(), ServeError> {
+    let text = serde_json::to_string(addresses).unwrap_or_default() + "\n";
+    if let Some(path) = &options.port_file {
+        // Written beside and renamed: a reader never sees half of it.
+        let draft = path.with_extension("tmp");
+        std::fs::write(&draft, &text)
+            .and_then(|()| std::fs::rename(&draft, path))
+            .map_err(|source| ServeError::File { path: path.clone(), source })?;
+    }
+    if let Some(fd) = options.ready_fd {
+        let path = PathBuf::from(format!("/dev/fd/{fd}"));
+        std::fs::write(&path, "ready\n").map_err(|source| ServeError::File { path, source })?;
+    }
+    Ok(())
+}
