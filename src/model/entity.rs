@@ -48,8 +48,9 @@ pub struct Entity {
 /// Its `defaults` and the `_plugin_configs` are already in the bodies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Info {
-    /// Only entities with all of these tags belong to the state; they are in every body already.
-    pub select_tags: Vec<String>,
+    /// The sets of select tags of the files: an entity belongs to the state when it has all tags of one of the
+    /// sets. Empty when there are none, and then everything belongs to it. The bodies have their file's tags already.
+    pub scopes: Vec<Vec<String>>,
     /// By kind, the tags under which references to entities outside the files are looked up.
     pub lookup_tags: BTreeMap<Box<str>, Vec<String>>,
     /// `consumer_group_policy_overrides`
