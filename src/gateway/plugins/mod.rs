@@ -1,1 +1,211 @@
-//! The plugins that the proxy executes, one file each, with a table.
+//! The plugins that the proxy executes: one file each, one line each in [`TABLE`].
+//!
+//! What does not live here: which plugins apply to a request (`proxy`), and what their configuration may say
+//! (`schema`). A plugin that has no line here is named in the response header [`SKIPPED_HEADER`] and by
+//! [`is_executed`].
+
+mod shared;
+
+pub use shared::Shared;
+
+use crate::gateway::proxy::{Body, BodyError, Context};
+use crate::value::Value;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Response, StatusCode, response};
+use std::sync::Arc;
+
+/// The response header that names plugins which are configured but not executed here, joined by `, `.
+pub const SKIPPED_HEADER: &str = "x-foredeck-skipped-plugins";
+
+/// One line of the table: a plugin that is executed.
+pub struct Entry {
+    /// Its name as configured: `key-auth` ...
+    pub name: &'static str,
+    /// Kong's priority: plugins run from the highest to the lowest.
+    pub priority: i32,
+    /// Makes an instance from a configuration.
+    pub build: fn(&Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError>,
+}
+
+/// Every plugin that is executed here.
+pub static TABLE: &[Entry] = &[];
+
+/// Whether a plugin of this name is executed here.
+pub fn is_executed(name: &str) -> bool {
+    entry(name).is_some()
+}
+
+/// The line of this name.
+pub fn entry(name: &str) -> Option<&'static Entry> {
+    TABLE.iter().find(|entry| entry.name == name)
+}
+
+/// A configured plugin, from which its instance is made once for each snapshot.
+#[derive(Clone, Copy)]
+pub struct Instance<'a> {
+    /// The plugin entity's id.
+    pub id: &'a str,
+    /// The `config` record, every default filled in.
+    pub config: &'a Value,
+    /// The whole plugin entity.
+    pub row: &'a Value,
+    /// What lives longer than a snapshot: counters, caches, queues.
+    pub shared: &'a Shared,
+}
+
+/// A configuration that cannot be executed. The plugin's requests are answered with 500, and the operator is told.
+#[derive(Debug, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct ConfigError {
+    /// The dotted path inside `config`.
+    pub field: String,
+    /// What is wrong with it; never holds a secret.
+    pub problem: String,
+}
+
+impl ConfigError {
+    /// A problem with a field, given by its dotted path inside `config`.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        ConfigError { field: field.into(), problem: problem.into() }
+    }
+}
+
+/// A plugin that cannot go on. The client gets a 500 that says nothing; the operator gets the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Failure {
+    /// Why; never holds a secret.
+    pub reason: String,
+}
+
+impl Failure {
+    /// A failure for this reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Failure { reason: reason.into() }
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
+        Failure::new(error.to_string())
+    }
+}
+
+/// How a request goes on after a plugin's access phase.
+pub enum Flow {
+    /// To the next plugin, at last to the upstream.
+    Continue,
+    /// Not at all: this is the answer. The response phases of all plugins still run.
+    Respond(Response<Body>),
+}
+
+/// A configured plugin. Phases run in this order, each for all plugins of the request by priority:
+/// `access`, `response` (only if the plugin wants the whole body), `response_headers`, `response_body`, `log`.
+///
+/// State between phases of one request belongs into [`Context::state`] under a type of the plugin's own.
+#[async_trait]
+pub trait Plugin: Send + Sync {
+    /// Before the request goes on: may change [`Context::outbound`], name the client, or answer.
+    ///
+    /// # Errors
+    /// [`Failure`] ends the request with a 500.
+    async fn access(&self, context: &mut Context) -> Result<Flow, Failure> {
+        let _ = context;
+        Ok(Flow::Continue)
+    }
+
+    /// Whether `response` must see this answer's whole body, and at most how many bytes. A longer body is passed on
+    /// as a stream, without a call of `response`. Not asked for answers that have no body.
+    fn whole_response(&self, context: &Context, head: &response::Parts) -> Option<usize> {
+        let _ = (context, head);
+        None
+    }
+
+    /// The whole answer, to be changed; its length header is set afterwards.
+    ///
+    /// # Errors
+    /// [`Failure`] turns the answer into a 500.
+    async fn response(&self, context: &mut Context, answer: &mut Response<Bytes>) -> Result<(), Failure> {
+        let _ = (context, answer);
+        Ok(())
+    }
+
+    /// Changes the head of any answer, an upstream's or the gateway's own ([`Record::proxied`] tells).
+    ///
+    /// [`Record::proxied`]: crate::gateway::proxy::Record::proxied
+    fn response_headers(&self, context: &mut Context, head: &mut response::Parts) {
+        let _ = (context, head);
+    }
+
+    /// A filter for the answer's body as it streams by. The length header is taken away if there is one.
+    fn response_body(&self, context: &mut Context, head: &response::Parts) -> Option<Box<dyn BodyFilter>> {
+        let _ = (context, head);
+        None
+    }
+
+    /// After the last byte went to the client, or the stream was cut. Must not wait: hand slow work to a task.
+    fn log(&self, context: &Context) {
+        let _ = context;
+    }
+}
+
+/// Changes a response body chunk by chunk.
+pub trait BodyFilter: Send {
+    /// What goes out for this chunk (possibly nothing).
+    ///
+    /// # Errors
+    /// Cuts the stream.
+    fn data(&mut self, context: &mut Context, chunk: Bytes) -> Result<Bytes, BodyError>;
+
+    /// What goes out after the last chunk.
+    ///
+    /// # Errors
+    /// Cuts the stream.
+    fn end(&mut self, context: &mut Context) -> Result<Bytes, BodyError>;
+}
+
+/// Reads configuration fields. A missing or null field is `None`; defaults are the schema's business.
+impl Instance<'_> {
+    /// What stands at a dotted path inside `config`, unless it is null.
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        path.split('.').try_fold(self.config, |value, key| value.get(key)).filter(|value| !value.is_null())
+    }
+
+    /// Text, also a secret one.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.get(path).and_then(Value::exposed_str)
+    }
+
+    /// A boolean; absent is false.
+    pub fn flag(&self, path: &str) -> bool {
+        self.get(path).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// A whole number.
+    pub fn integer(&self, path: &str) -> Option<i64> {
+        self.get(path).and_then(Value::as_i64)
+    }
+
+    /// A number.
+    pub fn number(&self, path: &str) -> Option<f64> {
+        self.get(path).and_then(Value::as_f64)
+    }
+
+    /// A list of texts; absent is empty.
+    pub fn texts(&self, path: &str) -> Vec<Box<str>> {
+        let items = self.get(path).and_then(Value::as_array).unwrap_or_default();
+        items.iter().filter_map(|item| item.exposed_str().map(Into::into)).collect()
+    }
+}
+
+/// A status from a configuration.
+///
+/// # Errors
+/// When the number is no HTTP status.
+pub fn status(field: &str, code: i64) -> Result<StatusCode, ConfigError> {
+    u16::try_from(code)
+        .ok()
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or_else(|| ConfigError::new(field, format!("{code} is no HTTP status")))
+}

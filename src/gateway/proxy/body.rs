@@ -1,0 +1,167 @@
+//! Bodies as the proxy passes them on: empty, whole, or streamed. What is in them is no matter here.
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+/// A body of a request or a response.
+#[derive(Default)]
+pub enum Body {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// Everything at once; taken when it was sent.
+    Full(Bytes),
+    /// As it comes from a connection.
+    Incoming(hyper::body::Incoming),
+    /// Anything else that yields frames.
+    Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
+}
+
+/// Why a body could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// More bytes than the reader allows.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// No byte came for too long.
+    #[error("the body did not arrive in time")]
+    TimedOut,
+    /// The other side broke off, or broke the rules of HTTP.
+    #[error("the body broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    /// A filter cannot go on.
+    #[error("{0}")]
+    Filter(String),
+}
+
+impl fmt::Debug for Body {
+    /// The form and the length only: bodies may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Body::Empty => f.write_str("Empty"),
+            Body::Full(data) => write!(f, "Full({} bytes)", data.len()),
+            Body::Incoming(_) => f.write_str("Incoming"),
+            Body::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+impl Body {
+    /// A body of all these bytes.
+    pub fn full(data: impl Into<Bytes>) -> Self {
+        let data = data.into();
+        if data.is_empty() { Body::Empty } else { Body::Full(data) }
+    }
+
+    /// A body that yields what another one yields.
+    pub fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
+        Body::Stream(Box::pin(body))
+    }
+
+    /// Reads everything, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`] as soon as the limit is passed, and whatever breaks the body.
+    pub async fn read(mut self, limit: usize) -> Result<Bytes, BodyError> {
+        if let Body::Full(data) = self {
+            return if data.len() > limit { Err(BodyError::TooLarge { limit }) } else { Ok(data) };
+        }
+        if http_body::Body::size_hint(&self).lower() > limit as u64 {
+            return Err(BodyError::TooLarge { limit });
+        }
+        let mut first: Option<Bytes> = None;
+        let mut rest = BytesMut::new();
+        let mut total = 0usize;
+        while let Some(frame) = self.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            total += data.len();
+            if total > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            match first.take() {
+                None if rest.is_empty() => first = Some(data),
+                None => rest.extend_from_slice(&data),
+                Some(earlier) => {
+                    rest.extend_from_slice(&earlier);
+                    rest.extend_from_slice(&data);
+                }
+            }
+        }
+        Ok(first.unwrap_or_else(|| rest.freeze()))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(data: Bytes) -> Self {
+        Body::full(data)
+    }
+}
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Body::full(text)
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match this {
+            Body::Empty => Poll::Ready(None),
+            Body::Full(data) => {
+                let data = std::mem::take(data);
+                *this = Body::Empty;
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Body::Incoming(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::from)))
+            }
+            Body::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Full(_) => false,
+            Body::Incoming(incoming) => incoming.is_end_stream(),
+            Body::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(data) => SizeHint::with_exact(data.len() as u64),
+            Body::Incoming(incoming) => incoming.size_hint(),
+            Body::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        assert_eq!(Body::full("abc").read(3).await.unwrap(), "abc");
+        assert!(matches!(Body::full("abcd").read(3).await, Err(BodyError::TooLarge { limit: 3 })));
+        let parts = futures_util::stream::iter(["ab", "cd", "e"].map(|p| Ok(Frame::data(Bytes::from(p)))));
+        let streamed = Body::stream(http_body_util::StreamBody::new(parts));
+        assert_eq!(streamed.read(5).await.unwrap(), "abcde");
+    }
+}
