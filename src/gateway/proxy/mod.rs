@@ -9,10 +9,11 @@ mod context;
 mod errors;
 mod headers;
 mod snapshot;
+mod tls;
 mod views;
 
 pub use body::{Body, BodyError};
-pub use client::Client;
+pub use client::{Client, Peer, Unsent};
 pub use context::{Context, Forward, ForwardError, Identity, Inbound, Limits, Outbound, Record, Try};
 pub use snapshot::Snapshot;
 pub use views::{Consumer, ConsumerGroup, Credential, Route, Service};
