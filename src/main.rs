@@ -1,3 +1,7 @@
 //! The `foredeck` binary: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    foredeck::cli::main()
+}

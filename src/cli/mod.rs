@@ -1,1 +1,127 @@
 //! The command line: arguments, settings, printing and exit codes.
+//!
+//! One file a command; each takes its arguments and a [`Context`] and returns an [`Outcome`]. Only this room
+//! prints, reads the environment and decides on exit codes. What does not live here: anything that commands do.
+
+mod completion;
+mod console;
+mod environment;
+mod exit;
+mod globals;
+mod later;
+mod serve;
+mod settings;
+mod version;
+
+pub use console::Console;
+pub use environment::Environment;
+pub use exit::{Exit, Failure, Outcome};
+pub use settings::{Context, DEFAULT_CONTROL_PLANE, Konnect, Settings, Tls};
+
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Declarative configuration for Kong Gateway and Konnect, with a built-in gateway to test against
+#[derive(Parser)]
+#[command(name = "foredeck", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: globals::Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the built-in gateway: Admin API, Konnect API and proxy
+    Serve(serve::Args),
+    /// Print the version
+    Version,
+    /// Print a completion script for a shell
+    Completion(completion::Args),
+}
+
+/// Runs the program with the process's arguments and environment.
+pub fn main() -> ExitCode {
+    let exit = match run(std::env::args_os(), Environment::of_process()) {
+        Ok(exit) => exit,
+        Err((failure, console)) => {
+            console.problems(&failure.problems, &failure.sources);
+            failure.exit
+        }
+    };
+    exit.into()
+}
+
+fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment,
+) -> Result<Exit, (Failure, Console)> {
+    let plain = Console::new(false, 0);
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return Ok(usage(&error, &plain)),
+    };
+    let fail = |failure| (failure, plain);
+    later::refuse(&matches).map_err(fail)?;
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return Ok(usage(&error.format(&mut command()), &plain)),
+    };
+    match cli.command {
+        // These work whatever the environment and the config file say.
+        Command::Version => version::run(&plain),
+        Command::Completion(args) => completion::run(&args, &plain),
+        command => {
+            let context = Context::new(&matches, environment).map_err(fail)?;
+            return dispatch(command, &context).map_err(|failure| (failure, context.console));
+        }
+    }
+    .map_err(fail)
+}
+
+fn dispatch(command: Command, context: &Context) -> Outcome {
+    match command {
+        Command::Serve(args) => serve::run(&args, context),
+        Command::Version => version::run(&context.console),
+        Command::Completion(args) => completion::run(&args, &context.console),
+    }
+}
+
+/// The whole command line, with every command and flag.
+pub fn command() -> clap::Command {
+    later::add(spelling(Cli::command()))
+}
+
+/// Lets every switch also be written `--switch=true` and `--switch=false`, as decK's users do.
+fn spelling(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| match argument.get_action() {
+            ArgAction::SetTrue => argument
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .value_parser(clap::builder::BoolishValueParser::new())
+                .default_value("false")
+                .default_missing_value("true")
+                .value_name("BOOL")
+                .hide_default_value(true)
+                .hide_possible_values(true),
+            _ => argument,
+        })
+        .mut_subcommands(spelling)
+}
+
+/// Help and version go to standard output and succeed; a mistake goes to standard error and is exit code 1, because
+/// 2 means differences.
+fn usage(error: &clap::Error, console: &Console) -> Exit {
+    let text = error.render();
+    if error.use_stderr() {
+        console.err(&text.ansi().to_string());
+        Exit::Failure
+    } else {
+        console.out(&text.ansi().to_string());
+        Exit::Success
+    }
+}

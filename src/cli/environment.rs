@@ -1,0 +1,45 @@
+//! The process's environment, read once and passed on as a value.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The environment variables of a run. Those that are not UTF-8 are left out.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The process's own.
+    pub fn of_process() -> Self {
+        let pairs = std::env::vars_os();
+        Environment(
+            pairs
+                .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+                .collect(),
+        )
+    }
+
+    /// The text of a variable, also an empty one.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All of them, by name.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// The user's home folder.
+    pub fn home(&self) -> Option<PathBuf> {
+        ["HOME", "USERPROFILE"]
+            .iter()
+            .find_map(|name| self.get(name))
+            .filter(|t| !t.is_empty())
+            .map(PathBuf::from)
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Environment(pairs.into_iter().collect())
+    }
+}
