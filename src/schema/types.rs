@@ -349,6 +349,11 @@ pub struct Kind {
     pub report: ReportWords,
     /// Its fields and rules.
     pub record: Arc<Record>,
+    /// For kinds that have no id of their own on the Admin API: the fields whose values follow the nested path in
+    /// place of an id. They are created by POST to the nested path.
+    pub addressed_by: Vec<Box<str>>,
+    /// For such a kind: the foreign field whose entities the rows of the nested list are.
+    pub rows_of: Option<Box<str>>,
     /// Sets of fields that are unique together (`[[upstream, target]]`), beyond single `unique` fields.
     pub unique_together: Vec<Vec<Box<str>>>,
     /// The schema as served under `/schemas/{name}`.
