@@ -264,3 +264,120 @@ pub(super) fn read_small(path: &Path, limit: u64) -> Result<String, Diagnostic> 
         Err(error) => Err(Diagnostic::error(codes::UNREADABLE, format!("{shown} cannot be read: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    /// The settings that flags, variables and a config file's text come to.
+    fn read(flags: &[&str], variables: &[(&str, &str)], config: &str) -> Result<Settings, String> {
+        let home = tempfile::tempdir().unwrap();
+        if !config.is_empty() {
+            std::fs::write(home.path().join(".deck.yaml"), config).unwrap();
+        }
+        let pairs = variables.iter().copied().chain([("HOME", home.path().to_str().unwrap())]);
+        let environment: Environment = pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        let arguments = ["foredeck", "serve"].iter().chain(flags);
+        let matches = super::super::command().try_get_matches_from(arguments).map_err(|e| e.to_string())?;
+        let shown =
+            |problems: &[Diagnostic]| problems.iter().map(|p| p.to_string() + "\n").collect::<String>();
+        Context::new(&matches, environment).map(|c| c.settings).map_err(|failure| shown(&failure.problems))
+    }
+
+    #[test]
+    fn flag_over_environment_over_file() {
+        let file = "kong-addr: http://file\ntimeout: 30\nheaders: [a:1, b:2]\n";
+        let settings = read(&[], &[], file).unwrap();
+        assert_eq!(settings.kong_addr.as_str(), "http://file/");
+        assert_eq!(settings.timeout, Duration::from_secs(30));
+        assert_eq!(settings.headers.len(), 2);
+
+        let deck = ("DECK_KONG_ADDR", "http://deck");
+        assert_eq!(read(&[], &[deck], file).unwrap().kong_addr.as_str(), "http://deck/");
+        let both = [deck, ("FOREDECK_KONG_ADDR", "http://foredeck")];
+        assert_eq!(read(&[], &both, file).unwrap().kong_addr.as_str(), "http://foredeck/");
+        assert_eq!(
+            read(&["--kong-addr", "http://flag"], &both, file).unwrap().kong_addr.as_str(),
+            "http://flag/"
+        );
+        // An empty variable is as good as none.
+        assert_eq!(read(&[], &[("DECK_KONG_ADDR", "")], file).unwrap().kong_addr.as_str(), "http://file/");
+    }
+
+    #[test]
+    fn switches_take_true_and_false() {
+        assert!(read(&["--tls-skip-verify"], &[], "").unwrap().tls.skip_verify);
+        assert!(
+            !read(&["--tls-skip-verify=false"], &[("DECK_TLS_SKIP_VERIFY", "true")], "")
+                .unwrap()
+                .tls
+                .skip_verify
+        );
+        assert!(read(&[], &[("DECK_TLS_SKIP_VERIFY", "true")], "").unwrap().tls.skip_verify);
+        assert!(read(&["--analytics=false"], &[("DECK_ANALYTICS", "off")], "analytics: false\n").is_ok());
+    }
+
+    #[test]
+    fn a_value_and_its_file_are_one_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "kpat_file\n").unwrap();
+        let path = path.to_str().unwrap();
+        let token = |settings: Settings| settings.konnect.token.unwrap().expose_text().to_owned();
+        let variable = [("DECK_KONNECT_TOKEN", "kpat_variable")];
+        assert_eq!(token(read(&["--konnect-token-file", path], &variable, "").unwrap()), "kpat_file");
+        let file = format!("konnect-token-file: {path}\n");
+        assert_eq!(token(read(&[], &variable, &file).unwrap()), "kpat_variable");
+        assert_eq!(token(read(&[], &[], &file).unwrap()), "kpat_file");
+        let missing = read(&["--konnect-token-file", "/nonexistent"], &[], "").unwrap_err();
+        assert!(missing.contains("--konnect-token-file: /nonexistent cannot be read"), "{missing}");
+        let both = read(&["--konnect-token-file", path, "--konnect-token", "x"], &[], "").unwrap_err();
+        assert!(both.contains("cannot be used with"), "{both}");
+    }
+
+    #[test]
+    fn konnect_is_chosen_as_in_deck() {
+        let uses = |flags: &[&str], variables: &[(&str, &str)]| {
+            read(flags, variables, "").unwrap().uses_konnect(false)
+        };
+        assert!(!uses(&[], &[]));
+        assert!(uses(&["--konnect-token", "t"], &[]));
+        assert!(uses(&["--konnect-addr", "http://127.0.0.1:8002"], &[]));
+        assert!(uses(&[], &[("DECK_KONNECT_TOKEN", "t")]));
+        assert!(!uses(&["--konnect-token", "t", "--kong-addr", "http://elsewhere:8001"], &[]));
+        assert!(!uses(&["--kong-addr", DEFAULT_KONG_ADDR], &[("DECK_KONNECT_TOKEN", "t")]));
+        assert!(uses(&[], &[("DECK_KONNECT_TOKEN", "t"), ("DECK_KONG_ADDR", DEFAULT_KONG_ADDR)]));
+        assert!(read(&[], &[], "").unwrap().uses_konnect(true));
+    }
+
+    #[test]
+    fn a_login_in_the_address_becomes_a_header_and_is_never_shown() {
+        let settings = read(&["--kong-addr", "http://ann:s3cret@gateway:8001"], &[], "").unwrap();
+        assert_eq!(settings.kong_addr.as_str(), "http://gateway:8001/");
+        assert_eq!(*settings.headers[0].1.expose(), Value::from("Basic YW5uOnMzY3JldA=="));
+        assert!(!format!("{settings:?}").contains("s3cret"));
+        assert!(!format!("{settings:?}").contains("YW5u"));
+    }
+
+    #[test]
+    fn mistakes_name_where_they_stand() {
+        let fault = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+            read(flags, variables, file).unwrap_err()
+        };
+        assert!(fault(&[], &[("DECK_TIMEOUT", "soon")], "").contains("DECK_TIMEOUT: invalid value 'soon'"));
+        assert!(fault(&[], &[], "timeout: soon\n").contains(".deck.yaml: invalid value 'soon'"));
+        assert!(
+            fault(&["--kong-addr", "localhost:8001"], &[], "").contains("'localhost' is not http or https")
+        );
+        assert!(fault(&["--kong-addr", "gateway"], &[], "").contains("--kong-addr: not an address"));
+        assert!(fault(&["--headers", "abc"], &[], "").contains("header 1 has no colon"));
+        assert!(fault(&["--tls-client-cert", "x"], &[], "").contains("without --tls-client-key"));
+        assert!(fault(&[], &[], "- a\n").contains("must hold settings by name"));
+        assert!(fault(&[], &[], "kong-addr: {a: b}\n").contains("must be a text"));
+        assert!(fault(&[], &[], "kong-addr: [\n").contains("not a readable config file"));
+        // Every mistake is told, not the first only.
+        let both = fault(&[], &[("DECK_TIMEOUT", "soon"), ("DECK_VERBOSE", "much")], "");
+        assert!(both.contains("DECK_TIMEOUT") && both.contains("DECK_VERBOSE"), "{both}");
+    }
+}

@@ -1,0 +1,45 @@
+//! The command line itself: version, help, completion, mistakes, commands that are still to come.
+
+use crate::support::run;
+
+#[test]
+fn version_is_one_line() {
+    let output = run(&["version"]).expect(0);
+    assert_eq!(output.stdout, concat!("foredeck ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(output.stderr, "");
+}
+
+#[test]
+fn help_goes_to_standard_output() {
+    let output = run(&["--help"]).expect(0);
+    assert!(output.stdout.contains("Usage: foredeck"), "{output:?}");
+    assert!(output.stdout.contains("no telemetry"), "{output:?}");
+}
+
+#[test]
+fn completion_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let output = run(&["completion", shell]).expect(0);
+        assert!(output.stdout.contains("konnect-control-plane-name"), "{shell}: {output:?}");
+    }
+    let output = run(&["completion", "tcsh"]).expect(1);
+    assert!(output.stderr.contains("'tcsh'"), "{output:?}");
+}
+
+#[test]
+fn mistakes_are_named_and_end_with_one() {
+    let output = run(&["gatway"]).expect(1);
+    assert!(output.stderr.contains("'gateway'"), "{output:?}");
+    let output = run(&["version", "--kong-adr", "http://x"]).expect(1);
+    assert!(output.stderr.contains("'--kong-addr'"), "{output:?}");
+    assert_eq!(output.stdout, "");
+    run(&[]).expect(1);
+}
+
+#[test]
+fn commands_to_come_say_so_and_are_not_listed() {
+    let output = run(&["file", "kong2tf", "-s", "kong.yaml", "--no-such-flag"]).expect(1);
+    assert!(output.stderr.contains("`foredeck file kong2tf` is not available yet"), "{output:?}");
+    let output = run(&["--help"]).expect(0);
+    assert!(!output.stdout.contains("\n  ai "), "{output:?}");
+}

@@ -1,0 +1,23 @@
+//! The integration tests: one binary, a file a topic. They start the real `foredeck` on loopback, on free ports.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // tests may fail loudly
+
+mod commands;
+mod support;
+
+/// A file of this folder without its `mod` line would never run.
+#[test]
+fn no_test_file_is_forgotten() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    let main = std::fs::read_to_string(format!("{folder}/main.rs")).unwrap();
+    let mut missing = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let is_module = path.extension().is_some_and(|ext| ext == "rs") || path.join("mod.rs").is_file();
+        if is_module && name != "main" && !main.lines().any(|line| line == format!("mod {name};")) {
+            missing.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "tests/it/main.rs does not name {missing:?}");
+}
