@@ -4,8 +4,10 @@
 //! JSON and more. What does not live here: finding problems, and writing to the terminal (only `cli` prints).
 
 mod place;
+mod suggest;
 
 pub use place::{Place, Position, SourceMap};
+pub use suggest::nearest;
 
 use serde::Serialize;
 use std::fmt;
@@ -105,6 +107,18 @@ pub mod codes {
         UNEXPECTED_ANSWER = "E0505" "unexpected-answer";
         /// Flags or settings that do not go together.
         USAGE = "E0601" "usage";
+        /// A setting of a file that a flag replaces.
+        OVERRIDDEN = "W0001" "setting-overridden";
+        /// A field that is on its way out.
+        DEPRECATED_FIELD = "W0101" "deprecated-field";
+        /// A path that looks like a regular expression and is taken as plain text.
+        REGEX_PATH = "W0102" "regex-path";
+        /// Credentials that may travel over plain HTTP.
+        PLAIN_HTTP = "W0103" "plain-http-credentials";
+        /// A route that no request can reach because another takes them all.
+        SHADOWED_ROUTE = "W0104" "shadowed-route";
+        /// Shared plugin settings that no plugin uses.
+        UNUSED_CONFIG = "W0201" "unused-plugin-config";
         /// A secret written in clear into a state file.
         CLEAR_SECRET = "W0301" "secret-in-clear";
     }

@@ -5,12 +5,126 @@
 //! references, and every problem with its place. What does not live here: what a body may hold (`schema`), writing
 //! files, and printing. Only `source` opens files; nothing here reads the environment.
 
+mod mask;
+mod node;
 mod options;
+mod parse;
+mod scalar;
+mod settings;
+mod source;
+mod template;
+mod text;
 
+pub use node::{Data, Member, Node};
 pub use options::{Expansion, Options, Unset, Variables};
+pub use settings::Settings;
+pub use source::env_file;
+pub use template::{Expanded, Template};
+pub use text::{Span, Text};
 
-use crate::diagnostics::{Diagnostic, SourceMap};
+use crate::diagnostics::{Diagnostic, SourceMap, codes};
 use crate::model::State;
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::Arc;
+
+/// One state file as a tree.
+#[derive(Debug)]
+pub struct Document {
+    /// Its name and text.
+    pub text: Arc<Text>,
+    /// The tree; `null` for an empty file.
+    pub root: Node,
+    /// The select tags that its entities carry.
+    pub tags: Vec<String>,
+}
+
+/// The state files of a run, read but not yet laid beside a schema.
+pub struct Documents {
+    documents: Vec<Document>,
+    options: Options,
+    settings: Settings,
+    problems: Vec<Diagnostic>,
+    sources: SourceMap,
+    /// A source could not be read, so that what seems to be missing may stand there.
+    incomplete: bool,
+}
+
+/// Reads state files: `-` is standard input (also when nothing is named), a folder stands for the files in it.
+///
+/// Never fails as a whole: what is wrong is in [`Documents::diagnostics`], all of it.
+pub fn read(inputs: &[String], stdin: &mut dyn Read, options: Options) -> Documents {
+    let opened = source::open(inputs, stdin);
+    let mut problems = opened.problems;
+    let mut sources = opened.broken;
+    let mut incomplete = !problems.is_empty();
+    let mut documents = Vec::new();
+    for (name, text) in opened.texts {
+        sources.insert(name.clone(), text.clone());
+        let text = Arc::new(Text::new(name, text));
+        let parsed = parse::parse(&text, options.expansion);
+        incomplete |= !parsed.problems.is_empty();
+        problems.extend(parsed.problems);
+        let empty = Node { span: Span::default(), plain: true, data: Data::Null };
+        let root = parsed.root.unwrap_or(empty);
+        if !matches!(root.data, Data::Map(_) | Data::Null) {
+            let message = format!("a state file holds an object, not {}", root.type_name());
+            let help = "begin it with `_format_version: \"3.0\"`, and list the entities under keys such as `services`";
+            problems
+                .push(Diagnostic::error(codes::WRONG_TYPE, message).at(text.place(root.head())).help(help));
+            incomplete = true;
+            continue;
+        }
+        documents.push(Document { text, root, tags: Vec::new() });
+    }
+    let settings = settings::read(&mut documents, &options, &mut problems);
+    Documents { documents, options, settings, problems, sources, incomplete }
+}
+
+impl Documents {
+    /// What the files say about the run as a whole.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The problems found so far.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.problems
+    }
+
+    /// The texts of the files.
+    pub fn sources(&self) -> &SourceMap {
+        &self.sources
+    }
+
+    /// The files that could be read, in order.
+    pub fn documents(&self) -> &[Document] {
+        &self.documents
+    }
+
+    /// The names of the plugins that the files use, for asking a gateway for their schemas.
+    pub fn plugins(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let mut waiting: Vec<&Node> = self.documents.iter().map(|document| &document.root).collect();
+        while let Some(node) = waiting.pop() {
+            for member in node.members() {
+                if &*member.key == "plugins" {
+                    let named = member.value.items().iter().filter_map(|plugin| plugin.get("name")?.text());
+                    names.extend(named.map(str::to_owned));
+                }
+                waiting.push(&member.value);
+            }
+            waiting.extend(node.items());
+        }
+        names
+    }
+
+    /// How many entities the lists at the top of the files hold.
+    pub fn entity_count(&self) -> usize {
+        let members = self.documents.iter().flat_map(|document| document.root.members());
+        members.map(|member| member.value.items().len()).sum()
+    }
+}
 
 /// A state with its problems and the texts that they point into.
 #[derive(Clone, Default)]
