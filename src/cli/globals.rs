@@ -60,9 +60,9 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "URL", default_value = super::settings::DEFAULT_KONNECT_ADDR)]
     pub konnect_addr: String,
 
-    /// Personal or system access token for Konnect
+    /// Personal or system access token for Konnect; for `serve`, a token that it accepts (repeatable) [default: any]
     #[arg(long, global = true, value_name = "TOKEN", conflicts_with = "konnect_token_file")]
-    pub konnect_token: Option<String>,
+    pub konnect_token: Vec<String>,
 
     /// File that holds the access token for Konnect
     #[arg(long, global = true, value_name = "FILE")]

@@ -18,13 +18,20 @@ pub use environment::Environment;
 pub use exit::{Exit, Failure, Outcome};
 pub use settings::{Context, DEFAULT_CONTROL_PLANE, Konnect, Settings, Tls};
 
+use crate::diagnostics::codes;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Declarative configuration for Kong Gateway and Konnect, with a built-in gateway to test against
 #[derive(Parser)]
-#[command(name = "foredeck", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "foredeck",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    args_override_self = true
+)]
 struct Cli {
     #[command(flatten)]
     globals: globals::Globals,
@@ -35,7 +42,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the built-in gateway: Admin API, Konnect API and proxy
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -87,6 +94,14 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Version => version::run(&context.console),
         Command::Completion(args) => completion::run(&args, &context.console),
     }
+}
+
+/// A runtime for commands that wait for the network.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(codes::GATEWAY_START, format!("no threads to work with: {error}")))
 }
 
 /// The whole command line, with every command and flag.

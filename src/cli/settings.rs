@@ -32,6 +32,9 @@ pub struct Context {
     pub console: Console,
     /// The environment, for variables in state files.
     pub environment: Environment,
+    /// What `--konnect-token` gave on the command line: for `serve` the tokens that its Konnect API accepts.
+    /// Tokens of the environment and the config file are for the real Konnect and are not among them.
+    pub konnect_token_flags: Vec<Secret>,
 }
 
 /// The settings of a run.
@@ -88,7 +91,9 @@ impl Context {
         let console = Console::new(layered.globals.no_color, layered.globals.verbose);
         console.problems(&layered.warnings, &Default::default());
         let settings = Settings::new(&layered)?;
-        Ok(Context { settings, console, environment })
+        let flags = layered.globals.konnect_token.iter().filter(|_| layered.flags.contains("konnect-token"));
+        let konnect_token_flags = flags.map(|text| secret("konnect-token", text)).collect();
+        Ok(Context { settings, console, environment, konnect_token_flags })
     }
 }
 
@@ -102,15 +107,16 @@ impl Settings {
         let konnect_addr = address("konnect-addr", &given.konnect_addr).map_err(&mut keep).ok();
         let mut headers = headers(given).map_err(&mut keep).unwrap_or_default();
         headers.extend(login);
-        let token = text_or_file("konnect-token", &given.konnect_token, &given.konnect_token_file)
-            .and_then(|token| match token {
-                Some(token) if token.trim().is_empty() => {
-                    Err(Diagnostic::error(codes::USAGE, "the access token for Konnect is empty"))
-                }
-                token => Ok(token.map(|text| secret("konnect-token", text.trim()))),
-            })
-            .map_err(&mut keep)
-            .unwrap_or_default();
+        let token =
+            text_or_file("konnect-token", &given.konnect_token.last().cloned(), &given.konnect_token_file)
+                .and_then(|token| match token {
+                    Some(token) if token.trim().is_empty() => {
+                        Err(Diagnostic::error(codes::USAGE, "the access token for Konnect is empty"))
+                    }
+                    token => Ok(token.map(|text| secret("konnect-token", text.trim()))),
+                })
+                .map_err(&mut keep)
+                .unwrap_or_default();
         let tls = tls(given, &mut keep);
         let (Some(kong_addr), Some(konnect_addr), true) = (kong_addr, konnect_addr, problems.is_empty())
         else {

@@ -105,6 +105,8 @@ pub mod codes {
         REFUSED_REQUEST = "E0504" "refused-request";
         /// The gateway answered with something that is not its API.
         UNEXPECTED_ANSWER = "E0505" "unexpected-answer";
+        /// The built-in gateway could not start.
+        GATEWAY_START = "E0506" "gateway-start";
         /// Flags or settings that do not go together.
         USAGE = "E0601" "usage";
         /// A setting of a file that a flag replaces.
