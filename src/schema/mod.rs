@@ -2,10 +2,35 @@
 //!
 //! The notation is the one the Admin API serves under `/schemas`, so bundled and live schemas are read by the
 //! same code. What does not live here: entities (see `model`), files, and requests.
+//!
+//! The way of a body: [`expand_shorthands`], [`fill_defaults`], [`check`], and [`canonical`] to compare it.
 
+mod bundled;
+mod check;
+mod checks;
+mod conceal;
+mod faults;
+mod fill;
+mod host;
+mod lua_pattern;
+mod notation;
+mod rules;
+mod shorthand;
 mod types;
+mod url;
+mod view;
 
+pub use bundled::Schemas;
+pub use check::{Mode, check, check_as, is_vault_reference};
+pub use checks::normalize_path;
+pub use conceal::conceal;
+pub use faults::kong_error;
+pub use fill::{canonical, fill_defaults, strip_defaults};
+pub use host::{HostKind, HostPort, parse_host};
+pub use lua_pattern::Pattern;
+pub use notation::SchemaError;
+pub use shorthand::{expand_shorthands, show_shorthands};
 pub use types::{
     Check, Deprecation, EntityCheck, Field, FileWords, Flavor, Kind, OnDelete, PluginSchema, Record,
-    ReportWords, Shorthand, Type, Violation, ViolationKind,
+    ReportWords, Shorthand, Subschema, Type, Variants, Violation, ViolationKind,
 };

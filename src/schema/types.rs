@@ -1,7 +1,7 @@
 //! The shapes of schemas and of what is found against them.
 
+use super::lua_pattern::Pattern;
 use crate::value::{Path, Value};
-use regex::Regex;
 use serde_json::Value as Json;
 use std::fmt;
 use std::str::FromStr;
@@ -138,8 +138,8 @@ pub enum Check {
     StartsWith(Box<str>),
     /// `contains: value`
     Contains(Value),
-    /// `match: pattern` with the message to give, if the schema has one.
-    Match(Pattern, Option<Box<str>>),
+    /// `match: pattern`
+    Match(Pattern),
     /// `match_none: [{pattern, err}]`
     MatchNone(Vec<(Pattern, Box<str>)>),
     /// `match_all: [{pattern, err}]`
@@ -162,15 +162,6 @@ pub enum Check {
     MutuallyExclusiveSubsets(Vec<Vec<Value>>),
     /// `check: name`, one of the named functions of `checks.rs`.
     Named(Box<str>),
-}
-
-/// A Lua pattern of the notation and the regular expression that means the same.
-#[derive(Clone, Debug)]
-pub struct Pattern {
-    /// As the schema writes it.
-    pub lua: Box<str>,
-    /// What is matched with.
-    pub regex: Regex,
 }
 
 /// A deprecated field: what to say, and where its value goes now.
@@ -207,6 +198,12 @@ pub struct Field {
     pub immutable: bool,
     /// Text in a language with its own `$`: function code, router expressions. Not searched for variables.
     pub verbatim: bool,
+    /// Accepted in a request and turned into something else; never stored (`snis` of a certificate).
+    pub transient: bool,
+    /// The gateway computes it from other fields (digests); left out of comparison.
+    pub computed: bool,
+    /// Words in place of those of the checks.
+    pub err: Option<Box<str>>,
     /// The checks on a value, in the notation's order.
     pub checks: Vec<Check>,
     /// Set when the field is on its way out.
@@ -258,8 +255,17 @@ pub enum EntityCheck {
     MutuallyExclusiveSets(Vec<Path>, Vec<Path>),
     /// The values of the fields differ.
     Distinct(Vec<Path>),
-    /// A named function of `checks.rs`.
-    Named(Box<str>),
+    /// A named function of `checks.rs` over several fields.
+    Named {
+        /// The function; empty when a gateway serves a rule without its code.
+        name: Box<str>,
+        /// The fields that it reads.
+        fields: Vec<Path>,
+        /// It runs although a field has no value.
+        with_missing_fields: bool,
+        /// It runs although a field has a fault.
+        with_invalid_fields: bool,
+    },
 }
 
 /// A field that is accepted and turned into others: `url`, `redis_host`.
@@ -325,6 +331,31 @@ pub struct ReportWords {
     pub unowned: Option<Box<str>>,
 }
 
+/// How the value of one field decides which further schema an entity has: a plugin's `name`, a vault's `name`,
+/// a route's `protocols`.
+#[derive(Clone, Debug)]
+pub struct Subschema {
+    /// The deciding field. When it holds a list, its first item that names a variant counts.
+    pub key: Box<str>,
+    /// Where the variants are.
+    pub variants: Variants,
+    /// Kong's message when there is no such variant, `%s` for the value.
+    pub error: Box<str>,
+}
+
+/// Where the variants of a [`Subschema`] are.
+#[derive(Clone, Debug)]
+pub enum Variants {
+    /// The schemas of `schemas/plugins`.
+    Plugins,
+    /// The schemas of `schemas/vaults`.
+    Vaults,
+    /// The schemas of `schemas/partials`.
+    Partials,
+    /// Written in the kind itself: names and schemas.
+    Inline(Vec<(Box<str>, Arc<Record>)>),
+}
+
 /// One kind of entity: a schema with identity and places.
 #[derive(Clone, Debug)]
 pub struct Kind {
@@ -354,6 +385,10 @@ pub struct Kind {
     pub addressed_by: Vec<Box<str>>,
     /// For such a kind: the foreign field whose entities the rows of the nested list are.
     pub rows_of: Option<Box<str>>,
+    /// How a field's value decides on further fields and rules.
+    pub subschema: Option<Subschema>,
+    /// Entities may expire: the Admin API takes `ttl` in seconds.
+    pub ttl: bool,
     /// Sets of fields that are unique together (`[[upstream, target]]`), beyond single `unique` fields.
     pub unique_together: Vec<Vec<Box<str>>>,
     /// The schema as served under `/schemas/{name}`.
@@ -369,6 +404,8 @@ pub struct PluginSchema {
     pub record: Arc<Record>,
     /// Kong's priority: plugins of higher numbers run first.
     pub priority: i64,
+    /// The partials it takes: the partial's type and the paths at which one may stand.
+    pub supported_partials: Vec<(Box<str>, Vec<Path>)>,
     /// The schema as served under `/schemas/plugins/{name}`.
     pub served: Json,
 }
