@@ -210,7 +210,8 @@ impl Schemas {
         for kind in self.kinds() {
             merged.push(match kinds.get(&*kind.name) {
                 Some(live) => {
-                    let live = notation::kind(live).map_err(|fault| SchemaError { schema: kind.name.to_string(), ..fault })?;
+                    let live = notation::kind(live)
+                        .map_err(|fault| SchemaError { schema: kind.name.to_string(), ..fault })?;
                     Arc::new(Kind { record: live.record, served: live.served, ..Kind::clone(kind) })
                 }
                 None => kind.clone(),
@@ -224,4 +225,3 @@ impl Schemas {
         Ok(out)
     }
 }
-

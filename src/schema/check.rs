@@ -272,7 +272,8 @@ fn run(check: &Check, field: &Field, value: &Value) -> Result<(), Fault> {
     let demand = |holds: bool, message: &dyn Fn() -> String| {
         if holds { Ok(()) } else { Err(invalid(message())) }
     };
-    let words = |err: &str| if err.is_empty() { format!("invalid value: {}", show(value)) } else { err.to_owned() };
+    let words =
+        |err: &str| if err.is_empty() { format!("invalid value: {}", show(value)) } else { err.to_owned() };
     match check {
         Check::Eq(wanted) => demand(value == wanted, &|| format!("value must be {}", show(wanted))),
         Check::Ne(unwanted) => demand(value != unwanted, &|| format!("value must not be {}", show(value))),
@@ -291,11 +292,9 @@ fn run(check: &Check, field: &Field, value: &Value) -> Result<(), Fault> {
         Check::Gt(limit) => demand(number.is_none_or(|n| n > *limit), &|| {
             format!("value must be greater than {}", lua_number(*limit))
         }),
-        Check::Between(low, high) => {
-            demand(number.is_none_or(|n| n >= *low && n <= *high), &|| {
-                format!("value should be between {} and {}", lua_number(low.trunc()), lua_number(high.trunc()))
-            })
-        }
+        Check::Between(low, high) => demand(number.is_none_or(|n| n >= *low && n <= *high), &|| {
+            format!("value should be between {} and {}", lua_number(low.trunc()), lua_number(high.trunc()))
+        }),
         Check::LenEq(n) => demand(length(value) == *n, &|| format!("length must be {n}")),
         Check::LenMin(n) => demand(length(value) >= *n, &|| format!("length must be at least {n}")),
         Check::LenMax(n) => demand(length(value) <= *n, &|| format!("length must be at most {n}")),
@@ -320,9 +319,9 @@ fn run(check: &Check, field: &Field, value: &Value) -> Result<(), Fault> {
             demand(patterns.iter().any(|pattern| pattern.is_match(text)), &|| words(err))
         }
         Check::Uuid => demand(checks::is_uuid(text), &|| "expected a valid UUID".to_owned()),
-        Check::IsRegex => demand(checks::regex_fault(text).is_none(), &|| {
-            format!("not a valid regex: {}", show(value))
-        }),
+        Check::IsRegex => {
+            demand(checks::regex_fault(text).is_none(), &|| format!("not a valid regex: {}", show(value)))
+        }
         Check::Timestamp => {
             demand(number.is_none_or(|n| n > 0.0), &|| "expected a valid timestamp".to_owned())
         }

@@ -41,11 +41,13 @@ const VALUE_CHECKS: &[(&str, ValueCheck)] = &[];
 const RULES: &[(&str, Rule)] = &[];
 
 /// The names of all checks on a field.
+#[cfg(test)]
 pub(super) fn field_check_names() -> impl Iterator<Item = &'static str> {
     TEXT_CHECKS.iter().map(|(name, _)| *name).chain(VALUE_CHECKS.iter().map(|(name, _)| *name))
 }
 
 /// The names of all rules.
+#[cfg(test)]
 pub(super) fn rule_names() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|(name, _)| *name)
 }
@@ -115,8 +117,9 @@ fn host_with_optional_port(text: &str) -> Outcome {
 }
 
 fn host_with_wildcards(text: &str) -> Outcome {
-    host_with_optional_port(&text.replace('*', "abc"))
-        .map_err(|fault| if text.contains('*') { fault.replace(&text.replace('*', "abc"), text) } else { fault })
+    host_with_optional_port(&text.replace('*', "abc")).map_err(|fault| {
+        if text.contains('*') { fault.replace(&text.replace('*', "abc"), text) } else { fault }
+    })
 }
 
 fn sni(text: &str) -> Outcome {
@@ -130,7 +133,9 @@ fn sni(text: &str) -> Outcome {
 
 fn wildcard_host(text: &str) -> Outcome {
     let Some(at) = text.find('*') else { return sni(text) };
-    demand(at == 0 || at + 1 == text.len(), || "wildcard must be leftmost or rightmost character".to_owned())?;
+    demand(at == 0 || at + 1 == text.len(), || {
+        "wildcard must be leftmost or rightmost character".to_owned()
+    })?;
     demand(text.matches('*').count() == 1, || "only one wildcard must be specified".to_owned())?;
     sni(&text.replace('*', "wildcard"))
 }
@@ -159,14 +164,18 @@ fn name(text: &str) -> Outcome {
 
 fn utf8_name(text: &str) -> Outcome {
     demand(text.bytes().all(|byte| is_name_byte(byte) || byte >= 128), || {
-        format!("invalid value '{text}': the only accepted ascii characters are alphanumerics or ., -, _, and ~")
+        format!(
+            "invalid value '{text}': the only accepted ascii characters are alphanumerics or ., -, _, and ~"
+        )
     })
 }
 
 fn tag(text: &str) -> Outcome {
     let allowed = |byte: u8| matches!(byte, b' '..=b'~' if byte != b',' && byte != b'/') || byte >= 128;
     demand(text.bytes().all(allowed), || {
-        format!("invalid tag '{text}': expected printable ascii (except `,` and `/`) or valid utf-8 sequences")
+        format!(
+            "invalid tag '{text}': expected printable ascii (except `,` and `/`) or valid utf-8 sequences"
+        )
     })
 }
 

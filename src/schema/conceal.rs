@@ -16,12 +16,7 @@ pub fn conceal(schemas: &Schemas, kind: &Kind, body: &mut Value, origin: &dyn Fn
 
 type Steps = Vec<Step>;
 
-fn conceal_members(
-    view: View<'_>,
-    members: &mut Map,
-    at: &mut Steps,
-    origin: &dyn Fn(&Path) -> Origin,
-) {
+fn conceal_members(view: View<'_>, members: &mut Map, at: &mut Steps, origin: &dyn Fn(&Path) -> Origin) {
     for field in view.fields() {
         if let Some(value) = members.get_mut(&*field.name)
             && may_hold_secrets(field)
@@ -61,14 +56,13 @@ fn replaces_secret(view: View<'_>, field: &Field) -> bool {
 }
 
 fn may_hold_secrets(field: &Field) -> bool {
-    field.secret
-        || matches!(field.ty, Type::Record(_) | Type::Array(_) | Type::Set(_) | Type::Map { .. })
+    field.secret || matches!(field.ty, Type::Record(_) | Type::Array(_) | Type::Set(_) | Type::Map { .. })
 }
 
 fn conceal_value(field: &Field, value: &mut Value, at: &mut Steps, origin: &dyn Fn(&Path) -> Origin) {
     if field.secret {
         // A reference to a vault says where the secret is and is none itself.
-        if !value.is_null() && !(field.referenceable && is_vault_reference(value)) {
+        if !(value.is_null() || field.referenceable && is_vault_reference(value)) {
             value.conceal(&origin(&at.iter().cloned().collect()));
         }
         return;

@@ -55,7 +55,9 @@ impl Fault {
 
     fn collect(self, at: Path, out: &mut Vec<Violation>) {
         match self {
-            Fault::Leaf(Leaf { kind, message, help }) => out.push(Violation { path: at, kind, message, help }),
+            Fault::Leaf(Leaf { kind, message, help }) => {
+                out.push(Violation { path: at, kind, message, help })
+            }
             Fault::Items(items) => {
                 items.into_iter().for_each(|(n, fault)| fault.collect(at.index(n), out));
             }
@@ -90,7 +92,8 @@ impl Members {
         let mut members = self;
         for step in way {
             let Step::Key(key) = step else { return };
-            let inner = members.fields.entry(key.clone()).or_insert_with(|| Fault::Members(Members::default()));
+            let inner =
+                members.fields.entry(key.clone()).or_insert_with(|| Fault::Members(Members::default()));
             match inner {
                 Fault::Members(inner) => members = inner,
                 // The member has a fault of its own, which says more.
@@ -250,13 +253,13 @@ impl Node {
                 items.iter().map(&mut line).collect()
             }
             Node::Members(members) => {
-                let line = |(key, node): (&Box<str>, &Node)| {
+                let line = |(key, node): (&str, &Node)| {
                     let plain = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                         && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                    let key = if plain { key.to_string() } else { format!("[{}]", quote(key)) };
+                    let key = if plain { key.to_owned() } else { format!("[{}]", quote(key)) };
                     format!("{indent}{key} = {}", node.pretty(depth + 1))
                 };
-                members.iter().map(line).collect()
+                members.iter().map(|(key, node)| (&**key, node)).map(line).collect()
             }
         };
         if lines.is_empty() {

@@ -91,7 +91,7 @@ fn fill_value(field: &Field, value: &mut Value, nulls: bool) {
                 *value = Value::object();
             }
             if let Some(members) = value.as_object_mut() {
-                members.values_mut().for_each(|member| fill_value(values, member, nulls));
+                members.iter_mut().for_each(|(_, member)| fill_value(values, member, nulls));
             }
         }
         _ => {}
@@ -137,8 +137,7 @@ fn strip(view: View<'_>, members: &mut Map, keep: Option<&str>) {
 }
 
 fn is_what_is_filled_in(field: &Field, value: &Value) -> bool {
-    let empty_record =
-        matches!(field.ty, Type::Record(_)) && value.as_object().is_some_and(Map::is_empty);
+    let empty_record = matches!(field.ty, Type::Record(_)) && value.as_object().is_some_and(Map::is_empty);
     match &field.default {
         Some(default) if empty_record => {
             let mut default = default.clone();
@@ -157,7 +156,7 @@ fn strip_value(field: &Field, value: &mut Value) {
             items.iter_mut().for_each(|item| strip_value(element, item));
         }
         (Type::Map { values, .. }, Value::Object(members)) => {
-            members.values_mut().for_each(|member| strip_value(values, member));
+            members.iter_mut().for_each(|(_, member)| strip_value(values, member));
         }
         _ => {}
     }
@@ -177,7 +176,7 @@ fn same(field: &Field, a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Makes a body comparable: sets sorted and without repeats, members that the gateway makes or computes dropped.
+/// Makes a body comparable: sets sorted and without repeats, members that the gateway computes dropped.
 ///
 /// Fill defaults first. `nulls` and absent members are the same afterwards: null members are dropped.
 pub fn canonical(schemas: &Schemas, kind: &Kind, body: &mut Value) {
@@ -189,19 +188,13 @@ pub fn canonical(schemas: &Schemas, kind: &Kind, body: &mut Value) {
 
 fn canonical_members(view: View<'_>, members: &mut Map, top: bool) {
     members.retain(|name, value| {
-        let Some(field) = view.field(name) else { return true };
-        if value.is_null() || top && (field.computed || field.auto && is_made_anew(field)) {
-            return false;
-        }
-        canonical_value(field, value);
-        true
+        !(value.is_null() || top && view.field(name).is_some_and(|field| field.computed))
     });
-}
-
-/// An id or a time, and not a credential that the gateway generates once when there is none.
-fn is_made_anew(field: &Field) -> bool {
-    use super::types::Check;
-    field.checks.iter().any(|check| matches!(check, Check::Timestamp | Check::Uuid))
+    for (name, value) in members.iter_mut() {
+        if let Some(field) = view.field(name) {
+            canonical_value(field, value);
+        }
+    }
 }
 
 fn canonical_value(field: &Field, value: &mut Value) {
@@ -218,7 +211,7 @@ fn canonical_value(field: &Field, value: &mut Value) {
             items.dedup();
         }
         (Type::Map { values, .. }, Value::Object(members)) => {
-            members.values_mut().for_each(|member| canonical_value(values, member));
+            members.iter_mut().for_each(|(_, member)| canonical_value(values, member));
         }
         _ => {}
     }

@@ -20,6 +20,9 @@ mod types;
 mod url;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use bundled::Schemas;
 pub use check::{Mode, check, check_as, is_vault_reference};
 pub use checks::normalize_path;
@@ -31,6 +34,6 @@ pub use lua_pattern::Pattern;
 pub use notation::SchemaError;
 pub use shorthand::{expand_shorthands, show_shorthands};
 pub use types::{
-    Check, Deprecation, EntityCheck, Field, FileWords, Flavor, Kind, OnDelete, PluginSchema, Record,
+    AlsoIn, Check, Deprecation, EntityCheck, Field, FileWords, Flavor, Kind, OnDelete, PluginSchema, Record,
     ReportWords, Shorthand, Subschema, Type, Variants, Violation, ViolationKind,
 };

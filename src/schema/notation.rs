@@ -2,7 +2,7 @@
 
 use super::lua_pattern::Pattern;
 use super::types::{
-    Check, Deprecation, EntityCheck, Field, FileWords, Flavor, Kind, OnDelete, PluginSchema, Record,
+    AlsoIn, Check, Deprecation, EntityCheck, Field, FileWords, Flavor, Kind, OnDelete, PluginSchema, Record,
     ReportWords, Shorthand, Subschema, Type, Variants,
 };
 use crate::value::{Path, Value};
@@ -448,13 +448,7 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
     let members = json.as_object().ok_or_else(|| fault("must be an object".to_owned()))?;
     let path = text(members, "path").unwrap_or_else(|| name.into());
     let keys = |word: &str| -> Vec<Vec<Box<str>>> {
-        members
-            .get(word)
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten()
-            .map(|key| texts(Some(key)))
-            .collect()
+        members.get(word).and_then(Json::as_array).into_iter().flatten().map(|key| texts(Some(key))).collect()
     };
     let empty = JsonMap::new();
     let words = |word: &str| members.get(word).and_then(Json::as_object).unwrap_or(&empty);
@@ -472,6 +466,8 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
             top_level: file.get("top_level").and_then(Json::as_bool).unwrap_or(true),
             nested_in: texts(file.get("nested_in")),
             bare_references: flag(file, "bare_references"),
+            custom_entity: flag(file, "custom_entity"),
+            also: also(file),
         },
         report: ReportWords {
             word: text(report, "word").unwrap_or_else(|| name.into()),
@@ -479,16 +475,35 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
             owners: texts(report.get("owners")),
             owner_by_id: flag(report, "owner_by_id"),
             unowned: text(report, "unowned"),
+            hidden: texts(report.get("hidden")),
+            order: texts(report.get("order")),
         },
         record: Arc::new(record(members, true).map_err(fault)?),
         subschema: match members.get("subschema").and_then(Json::as_object) {
             Some(words) => Some(subschema(members, words).map_err(fault)?),
             None => None,
         },
+        addressed_by: texts(members.get("addressed_by")),
+        rows_of: text(members, "rows_of"),
         ttl: flag(members, "ttl"),
+        cache_key: texts(members.get("cache_key")),
+        workspaceable: members.get("workspaceable").and_then(Json::as_bool).unwrap_or(true),
+        admin_api: members.get("generate_admin_api").and_then(Json::as_bool).unwrap_or(true),
         unique_together: keys("unique_together"),
         served: served(members),
     })
+}
+
+fn also(file: &JsonMap<String, Json>) -> Vec<AlsoIn> {
+    let item = |item: &Json| {
+        let members = item.as_object()?;
+        Some(AlsoIn {
+            nested_in: text(members, "nested_in")?,
+            key: text(members, "key")?,
+            item: text(members, "item")?,
+        })
+    };
+    file.get("also").and_then(Json::as_array).into_iter().flatten().filter_map(item).collect()
 }
 
 fn subschema(kind: &JsonMap<String, Json>, words: &JsonMap<String, Json>) -> Outcome<Subschema> {

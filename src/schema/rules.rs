@@ -130,20 +130,25 @@ struct Reads<'a> {
 }
 
 fn reads(rule: &EntityCheck) -> Reads<'_> {
-    let all = |paths: &'_ [Path]| paths.iter().collect::<Vec<_>>();
     match rule {
-        EntityCheck::AtLeastOneOf(paths) => {
-            Reads { fields: paths.iter().collect(), needed: Vec::new(), with_missing: true, with_invalid: true }
-        }
+        EntityCheck::AtLeastOneOf(paths) => Reads {
+            fields: paths.iter().collect(),
+            needed: Vec::new(),
+            with_missing: true,
+            with_invalid: true,
+        },
         EntityCheck::OnlyOneOf(paths) | EntityCheck::Distinct(paths) => Reads {
             fields: paths.iter().collect(),
             needed: paths.iter().collect(),
             with_missing: false,
             with_invalid: true,
         },
-        EntityCheck::MutuallyRequired(paths) | EntityCheck::MutuallyExclusive(paths) => {
-            Reads { fields: paths.iter().collect(), needed: Vec::new(), with_missing: true, with_invalid: false }
-        }
+        EntityCheck::MutuallyRequired(paths) | EntityCheck::MutuallyExclusive(paths) => Reads {
+            fields: paths.iter().collect(),
+            needed: Vec::new(),
+            with_missing: true,
+            with_invalid: false,
+        },
         EntityCheck::MutuallyExclusiveSets(a, b) => Reads {
             fields: a.iter().chain(b).collect(),
             needed: Vec::new(),
@@ -170,15 +175,12 @@ fn reads(rule: &EntityCheck) -> Reads<'_> {
             with_missing: true,
             with_invalid: true,
         },
-        EntityCheck::Named { fields, with_missing_fields, with_invalid_fields, .. } => {
-            let _ = all;
-            Reads {
-                fields: fields.iter().collect(),
-                needed: fields.iter().collect(),
-                with_missing: *with_missing_fields,
-                with_invalid: *with_invalid_fields,
-            }
-        }
+        EntityCheck::Named { fields, with_missing_fields, with_invalid_fields, .. } => Reads {
+            fields: fields.iter().collect(),
+            needed: fields.iter().collect(),
+            with_missing: *with_missing_fields,
+            with_invalid: *with_invalid_fields,
+        },
     }
 }
 
@@ -197,9 +199,7 @@ fn check_rule(subject: &Subject<'_>, rule: &EntityCheck, mode: Mode, faults: &mu
             Found::Value(value) => {
                 all_missing = false;
                 // What a vault will give is not known here.
-                if is_vault_reference(value)
-                    && subject.field(path).is_some_and(|field| field.referenceable)
-                {
+                if is_vault_reference(value) && subject.field(path).is_some_and(|field| field.referenceable) {
                     return;
                 }
             }
@@ -229,12 +229,7 @@ fn check_rule(subject: &Subject<'_>, rule: &EntityCheck, mode: Mode, faults: &mu
     }
 }
 
-fn run(
-    subject: &Subject<'_>,
-    rule: &EntityCheck,
-    mode: Mode,
-    faults: &mut Members,
-) -> Result<(), String> {
+fn run(subject: &Subject<'_>, rule: &EntityCheck, mode: Mode, faults: &mut Members) -> Result<(), String> {
     let when = match mode {
         Mode::Insert => "",
         Mode::Update => "when updating, ",

@@ -52,7 +52,7 @@ fn expand_value(field: &Field, value: &mut Value, faults: &mut Members) {
             }
         }
         (Type::Map { values, .. }, Value::Object(members)) => {
-            members.values_mut().for_each(|member| expand_value(values, member, faults));
+            members.iter_mut().for_each(|(_, member)| expand_value(values, member, faults));
         }
         _ => {}
     }
@@ -65,7 +65,9 @@ fn expand_one(shorthand: &Shorthand, members: &mut Map) -> Result<(), Fault> {
     let successors = shorthand.field.deprecation.as_ref().map_or(&[][..], |it| &it.replaced_with);
     if !value.is_null() {
         for path in successors {
-            if let Some(present) = at(members, path).filter(|present| !present.is_null() && **present != value) {
+            if let Some(present) =
+                at(members, path).filter(|present| !present.is_null() && **present != value)
+            {
                 return Err(Fault::new(
                     ViolationKind::InvalidValue,
                     format!(
@@ -137,6 +139,7 @@ fn named(function: &str, value: Value) -> Vec<(&'static str, Value)> {
 }
 
 /// The names of the functions of [`named`].
+#[cfg(test)]
 pub(super) const FUNCTIONS: [&str; 3] = ["service_url", "upstream_algorithm", "upstream_hash_on"];
 
 /// `protocol`, `host`, `port` and `path` of a service's URL. A query and a fragment have no place in a service.
@@ -144,7 +147,8 @@ fn service_url(value: &Value) -> Vec<(&'static str, Value)> {
     let Some(url) = value.exposed_str() else { return Vec::new() };
     let parts = super::url::parse(url);
     let port = parts.port.as_deref().and_then(|port| port.parse::<u64>().ok());
-    let protocol = parts.scheme.unwrap_or_else(|| if port == Some(443) { "https" } else { "http" }.to_owned());
+    let protocol =
+        parts.scheme.unwrap_or_else(|| if port == Some(443) { "https" } else { "http" }.to_owned());
     let port = match (port, parts.port) {
         (Some(port), _) => Value::from(port),
         (None, Some(text)) => Value::from(text),

@@ -314,6 +314,21 @@ pub struct FileWords {
     pub nested_in: Vec<Box<str>>,
     /// The foreign fields written as a bare string (name or id) and not as `{id: ...}`.
     pub bare_references: bool,
+    /// Written as an item of `custom_entities`, with its kind as `type` and its fields under `fields`.
+    pub custom_entity: bool,
+    /// Other lists that say the same: memberships as `consumers[].groups` and `consumer_groups[].consumers`.
+    pub also: Vec<AlsoIn>,
+}
+
+/// A list, nested in entities of another kind, whose items only name what a foreign field points to.
+#[derive(Clone, Debug)]
+pub struct AlsoIn {
+    /// The kind in whose entities the list stands.
+    pub nested_in: Box<str>,
+    /// The list's key.
+    pub key: Box<str>,
+    /// The foreign field whose entity each item names (`{name}`, `{username}`, `{id}` or a bare text).
+    pub item: Box<str>,
 }
 
 /// How reports name an entity of a kind: `key-auth k1 for consumer u1`.
@@ -329,6 +344,10 @@ pub struct ReportWords {
     pub owner_by_id: bool,
     /// What stands in brackets when there is no owner: `global`.
     pub unowned: Option<Box<str>>,
+    /// The fields that reports leave out.
+    pub hidden: Vec<Box<str>>,
+    /// The fields that come last in JSON reports, in this order.
+    pub order: Vec<Box<str>>,
 }
 
 /// How the value of one field decides which further schema an entity has: a plugin's `name`, a vault's `name`,
@@ -389,6 +408,12 @@ pub struct Kind {
     pub subschema: Option<Subschema>,
     /// Entities may expire: the Admin API takes `ttl` in seconds.
     pub ttl: bool,
+    /// The fields that make up Kong's cache key; plugins of one key are the same plugin.
+    pub cache_key: Vec<Box<str>>,
+    /// Its entities belong to a workspace.
+    pub workspaceable: bool,
+    /// The Admin API has paths for it.
+    pub admin_api: bool,
     /// Sets of fields that are unique together (`[[upstream, target]]`), beyond single `unique` fields.
     pub unique_together: Vec<Vec<Box<str>>>,
     /// The schema as served under `/schemas/{name}`.
