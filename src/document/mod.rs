@@ -119,6 +119,20 @@ impl Documents {
         names
     }
 
+    /// The names of the variables that the files need, set or not.
+    pub fn variables(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let mut waiting: Vec<&Node> = self.documents.iter().map(|document| &document.root).collect();
+        while let Some(node) = waiting.pop() {
+            if let Data::Template(template) = &node.data {
+                names.extend(template.needs().map(str::to_owned));
+            }
+            waiting.extend(node.members().iter().map(|member| &member.value));
+            waiting.extend(node.items());
+        }
+        names
+    }
+
     /// How many entities the lists at the top of the files hold.
     pub fn entity_count(&self) -> usize {
         let members = self.documents.iter().flat_map(|document| document.root.members());

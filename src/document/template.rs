@@ -96,6 +96,14 @@ impl Template {
         Some(Template { parts: parts.into(), typed, indent })
     }
 
+    /// The variables that must be set: those without a default.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match &part.what {
+            What::Deck(name, _) | What::Shell(name, Otherwise::Nothing | Otherwise::Message(_)) => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// The text as it is written.
     pub fn raw(&self) -> String {
         self.parts.iter().map(|part| &*part.raw).collect()
