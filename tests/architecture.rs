@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("plan", &["model", "schema"]),
     ("control_plane", &["model", "schema"]),
     ("apply", &["plan", "control_plane", "model", "schema"]),
-    ("report", &["plan", "apply", "model", "schema"]),
+    ("report", &["plan", "model", "schema"]),
     ("file", &["document", "model", "schema"]),
     ("gateway", &["model", "schema"]),
     ("cli", &["apply", "control_plane", "document", "file", "gateway", "model", "plan", "report", "schema"]),

@@ -28,6 +28,11 @@ impl Environment {
         &self.0
     }
 
+    /// Sets a variable for this run only; the process's environment stays as it is.
+    pub fn set(&mut self, name: &str, text: &str) {
+        self.0.insert(name.to_owned(), text.to_owned());
+    }
+
     /// The user's home folder.
     pub fn home(&self) -> Option<PathBuf> {
         ["HOME", "USERPROFILE"]

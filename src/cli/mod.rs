@@ -9,6 +9,7 @@ mod environment;
 mod exit;
 mod globals;
 mod later;
+mod reference;
 mod serve;
 mod settings;
 mod version;
@@ -16,6 +17,7 @@ mod version;
 pub use console::Console;
 pub use environment::Environment;
 pub use exit::{Exit, Failure, Outcome};
+pub use reference::reference;
 pub use settings::{Context, DEFAULT_CONTROL_PLANE, Konnect, Settings, Tls};
 
 use crate::diagnostics::codes;

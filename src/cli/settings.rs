@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use clap::ArgMatches;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
@@ -138,6 +139,25 @@ impl Settings {
             konnect: Konnect { addr: without_login(konnect_addr), token, control_plane },
             tls,
             timeout: Duration::from_secs(u64::from(given.timeout)),
+        })
+    }
+
+    /// Settings for the built-in gateway of this very process: none of the user's credentials or headers.
+    pub fn built_in(admin: SocketAddr, konnect: SocketAddr) -> Result<Settings, Failure> {
+        Ok(Settings {
+            kong_addr: address("kong-addr", &format!("http://{admin}"))?,
+            headers: Vec::new(),
+            kong_admin_token: None,
+            cookie_jar: None,
+            skip_workspace_crud: false,
+            konnect: Konnect {
+                addr: address("konnect-addr", &format!("http://{konnect}"))?,
+                token: Some(secret("konnect-token", "built-in")),
+                control_plane: None,
+            },
+            tls: Tls::default(),
+            timeout: Duration::from_secs(30),
+            asks_for_konnect: false,
         })
     }
 

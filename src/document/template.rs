@@ -99,7 +99,9 @@ impl Template {
     /// The variables that must be set: those without a default.
     pub fn needs(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match &part.what {
-            What::Deck(name, _) | What::Shell(name, Otherwise::Nothing | Otherwise::Message(_)) => Some(&**name),
+            What::Deck(name, _) | What::Shell(name, Otherwise::Nothing | Otherwise::Message(_)) => {
+                Some(&**name)
+            }
             _ => None,
         })
     }

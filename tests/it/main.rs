@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // tests may fail loudly
 
 mod commands;
+mod reference;
 mod support;
 
 /// A file of this folder without its `mod` line would never run.
