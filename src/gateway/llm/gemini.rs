@@ -1,0 +1,389 @@
+//! Google's Gemini, public or on Vertex.
+
+use super::cost::Usage;
+use super::framing::Event;
+use super::json::{content_text, count, list, object, present, text};
+use super::openai::merge_options;
+use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
+use super::{Answer, Call, Map, Provider, Route, TransformError};
+use serde_json::{Value as Json, json};
+
+pub(super) struct Gemini;
+
+impl Provider for Gemini {
+    fn name(&self) -> &'static str {
+        "gemini"
+    }
+
+    fn address(&self, call: &Call) -> Result<String, TransformError> {
+        let operation = match call.route {
+            Route::Embeddings => "embedContent",
+            _ if call.streaming => "streamGenerateContent",
+            _ => "generateContent",
+        };
+        let (options, model) = (&call.model.options, call.model_name());
+        Ok(match (&options.gemini_api_endpoint, &options.gemini_project_id, &options.gemini_location_id) {
+            (Some(endpoint), Some(project), Some(location)) => format!(
+                "https://{endpoint}/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{operation}"
+            ),
+            _ => format!("https://generativelanguage.googleapis.com/v1beta/models/{model}:{operation}"),
+        })
+    }
+
+    fn request(&self, call: &Call, mut body: Map) -> Result<Json, TransformError> {
+        let wrong =
+            |reason: String| TransformError::Request { provider: "gemini", route: call.route.name(), reason };
+        match call.route {
+            Route::Chat => {}
+            Route::Preserve => return Ok(Json::Object(body)),
+            route => return Err(TransformError::NoOperation { provider: self.name(), route: route.name() }),
+        }
+        merge_options(&mut body, &call.model.options);
+        let complete = call.dialect.complete_requests;
+        let (contents, system) = contents(&body, complete).map_err(wrong)?;
+        if system.is_some() && call.model_name().starts_with("gemini-1.0") {
+            return Err(wrong("system prompts aren't supported on gemini-1.0 models".into()));
+        }
+        let take = |key: &str| present(&body, key).cloned();
+        let stop = take("stop").map(|stop| if complete && stop.is_string() { json!([stop]) } else { stop });
+        let mut generation = object([
+            (
+                "maxOutputTokens",
+                take("max_tokens").or_else(|| take("max_completion_tokens").filter(|_| complete)),
+            ),
+            ("stopSequences", stop),
+            ("temperature", take("temperature")),
+            ("topK", take("top_k")),
+            ("topP", take("top_p")),
+        ]);
+        if complete {
+            generation.extend(response_format(&body));
+        }
+        let tools: Vec<Json> = present(&body, "tools")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|tool| tool.get("function").cloned())
+            .collect();
+        Ok(Json::Object(object([
+            ("contents", Some(contents).filter(|contents| !contents.is_empty()).map(Json::from)),
+            ("systemInstruction", system.map(|system| json!({"parts": [{"text": system}]}))),
+            ("generationConfig", Some(Json::Object(generation))),
+            ("tools", (!tools.is_empty()).then(|| json!([{"function_declarations": tools}]))),
+            ("tool_config", take("tool_config")),
+            ("toolConfig", present(&body, "tool_choice").filter(|_| complete).and_then(tool_choice)),
+        ])))
+    }
+
+    fn answer(&self, call: &Call, body: &[u8]) -> Result<Answer, TransformError> {
+        let wrong = |reason: &str| TransformError::Answer {
+            provider: "gemini",
+            route: call.route.name().into(),
+            reason: reason.into(),
+        };
+        let body: Json =
+            serde_json::from_slice(body).map_err(|_| wrong("failed to decode response from Gemini"))?;
+        let candidates = list(&body, "/candidates");
+        let complete = call.dialect.complete_answers;
+        let blocked = complete && text(&body, "/promptFeedback/blockReason").is_some();
+        if candidates.is_empty() && !blocked {
+            return Err(wrong("no generation candidates received from Gemini, or max_tokens too short"));
+        }
+        let usage = usage(&body);
+        let mut choices: Vec<Json> = candidates
+            .iter()
+            .take(if complete { usize::MAX } else { 1 })
+            .enumerate()
+            .map(|(index, candidate)| choice(call, index, candidate))
+            .collect();
+        if candidates.is_empty() {
+            choices.push(json!({"index": 0, "message": {"role": "assistant", "content": ""},
+                                "finish_reason": "content_filter"}));
+        }
+        let mut result = json!({
+            "id": call.answer_id(text(&body, "/responseId")),
+            "object": "chat.completion",
+            "created": call.now,
+            "model": call.model_name(),
+            "choices": choices,
+        });
+        if let Some(members) = result.as_object_mut()
+            && (complete || body.get("usageMetadata").is_some())
+        {
+            members.insert("usage".into(), usage.to_json());
+        }
+        Ok(Answer { body: Some(result), usage, model: text(&body, "/modelVersion").map(str::to_owned) })
+    }
+
+    fn stream(&self, _call: &Call) -> Box<dyn Translate> {
+        Box::new(Stream::default())
+    }
+
+    fn upstream_path_wins(&self) -> bool {
+        true
+    }
+
+    fn drops_cookies(&self) -> bool {
+        true
+    }
+
+    fn counts_stream_tokens(&self) -> bool {
+        true
+    }
+}
+
+/// Gemini's finish reasons in OpenAI's terms.
+fn finish(reason: &str) -> &'static str {
+    match reason {
+        "MAX_TOKENS" => "length",
+        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "IMAGE_SAFETY" => {
+            "content_filter"
+        }
+        _ => "stop",
+    }
+}
+
+/// Thoughts count as part of the answer, as OpenAI counts its own.
+fn usage(body: &Json) -> Usage {
+    let at = |field: &str| count(body, &format!("/usageMetadata/{field}"));
+    let thoughts = at("thoughtsTokenCount").unwrap_or_default();
+    Usage {
+        prompt: at("promptTokenCount"),
+        completion: at("candidatesTokenCount").map(|tokens| tokens + thoughts),
+        total: at("totalTokenCount"),
+        cached: at("cachedContentTokenCount"),
+    }
+}
+
+/// What `response_format` asks for, as members of `generationConfig`.
+fn response_format(body: &Map) -> Map {
+    let format = present(body, "response_format").cloned().unwrap_or_default();
+    let wants_json = matches!(text(&format, "/type"), Some("json_object" | "json_schema"));
+    object([
+        ("responseMimeType", wants_json.then(|| "application/json".into())),
+        ("responseJsonSchema", format.pointer("/json_schema/schema").cloned()),
+    ])
+}
+
+fn tool_choice(choice: &Json) -> Option<Json> {
+    let config = match choice.as_str() {
+        Some("auto") => json!({"mode": "AUTO"}),
+        Some("none") => json!({"mode": "NONE"}),
+        Some("required") => json!({"mode": "ANY"}),
+        Some(_) => return None,
+        None => json!({"mode": "ANY", "allowedFunctionNames": [text(choice, "/function/name")?]}),
+    };
+    Some(json!({"functionCallingConfig": config}))
+}
+
+/// Gemini's contents and the system prompts, joined.
+fn contents(body: &Map, complete: bool) -> Result<(Vec<Json>, Option<String>), String> {
+    let mut contents: Vec<Json> = Vec::new();
+    let mut system: Option<String> = None;
+    // Gemini names a result by its function, OpenAI by the call's id.
+    let mut names: Vec<(String, String)> = Vec::new();
+    for (place, message) in body.get("messages").and_then(Json::as_array).into_iter().flatten().enumerate() {
+        let content = message.get("content").unwrap_or(&Json::Null);
+        let calls = list(message, "/tool_calls");
+        match text(message, "/role") {
+            Some("system") => system.get_or_insert_default().push_str(&content_text(content)),
+            Some("developer") if complete => system.get_or_insert_default().push_str(&content_text(content)),
+            Some("tool") if complete => {
+                let id = text(message, "/tool_call_id").unwrap_or_default();
+                let name = names.iter().find(|(known, _)| known == id).map_or(id, |(_, name)| name);
+                let written = content_text(content);
+                let result = match serde_json::from_str::<Json>(&written) {
+                    Ok(result @ Json::Object(_)) => result,
+                    Ok(result) => json!({"result": result}),
+                    Err(_) => json!({"result": written}),
+                };
+                contents.push(json!({"role": "user",
+                    "parts": [{"functionResponse": {"name": name, "response": result}}]}));
+            }
+            Some("tool") => contents.push(json!({"role": "function", "parts": [
+                {"function_response": {"response": {"content": [content]}, "name": "get_product_info"}}]})),
+            Some("assistant") if !calls.is_empty() => {
+                let mut parts = Vec::new();
+                if complete && !content_text(content).is_empty() {
+                    parts.push(json!({"text": content_text(content)}));
+                }
+                for call in calls {
+                    let name = text(call, "/function/name").unwrap_or_default();
+                    names.push((text(call, "/id").unwrap_or_default().to_owned(), name.to_owned()));
+                    let arguments = text(call, "/function/arguments").unwrap_or("{}");
+                    parts.push(if complete {
+                        let arguments = serde_json::from_str::<Json>(arguments).unwrap_or_else(|_| json!({}));
+                        json!({"functionCall": {"name": name, "args": arguments}})
+                    } else {
+                        json!({"function_call": {"name": name}})
+                    });
+                }
+                contents.push(json!({"role": if complete { "model" } else { "function" }, "parts": parts}));
+            }
+            role => {
+                let role = match role {
+                    Some("assistant") => "model",
+                    _ => "user",
+                };
+                contents.push(json!({"role": role, "parts": parts(content, place)?}));
+            }
+        }
+    }
+    Ok((contents, system))
+}
+
+/// Content in Gemini's parts.
+fn parts(content: &Json, place: usize) -> Result<Vec<Json>, String> {
+    let Some(parts) = content.as_array() else {
+        return Ok(content.as_str().map(|written| json!({"text": written})).into_iter().collect());
+    };
+    if parts.is_empty() {
+        return Err(format!("message at position {} does not match expected array format", place + 1));
+    }
+    parts
+        .iter()
+        .map(|part| match (text(part, "/type"), text(part, "/text"), text(part, "/image_url/url")) {
+            (Some("text"), Some(written), _) => Ok(json!({"text": written})),
+            (Some("text"), None, _) => {
+                Err("message part type is 'text' but is missing .text block".to_owned())
+            }
+            (Some("image_url"), _, None) => {
+                Err("message part type is 'image_url' but is missing .image_url.url block".to_owned())
+            }
+            (Some("image_url"), _, Some(url)) => image(url),
+            (kind, ..) => {
+                Err(format!("cannot transform part of type '{}' to Gemini format", kind.unwrap_or("nil")))
+            }
+        })
+        .collect()
+}
+
+fn image(url: &str) -> Result<Json, String> {
+    if url.len() < 10 {
+        return Err(
+            "could not decode OpenAI image-part, image URL is less than 10 bytes, which is not parsable"
+                .to_owned(),
+        );
+    }
+    Ok(match url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
+        Some((kind, data)) => json!({"inlineData": {"data": data, "mimeType": kind}}),
+        None => json!({"fileData": {"fileUri": url, "mimeType": "image/generic"}}),
+    })
+}
+
+/// The tool calls among a candidate's parts, numbered from `first`.
+fn tool_calls(call: &Call, candidate: &Json, first: usize, indexed: bool) -> Vec<Json> {
+    let functions = list(candidate, "/content/parts").iter().filter_map(|part| part.get("functionCall"));
+    functions
+        .zip(first..)
+        .map(|(function, index)| {
+            let arguments = function.get("args").cloned().unwrap_or_else(|| json!({})).to_string();
+            let mut tool = object([
+                ("function", Some(json!({"name": text(function, "/name"), "arguments": arguments}))),
+                ("type", Some("function".into())),
+            ]);
+            if call.dialect.complete_answers {
+                let id =
+                    text(function, "/id").map_or_else(|| format!("call_{}_{index}", call.id), str::to_owned);
+                tool.insert("id".into(), id.into());
+                if indexed {
+                    tool.insert("index".into(), index.into());
+                }
+            } else if !indexed {
+                tool.remove("type");
+            }
+            Json::Object(tool)
+        })
+        .collect()
+}
+
+/// A candidate's text, thoughts left out. Kong 3.10 reads the first part only.
+fn written(candidate: &Json, complete: bool) -> Option<String> {
+    let parts = list(candidate, "/content/parts");
+    if !complete {
+        return parts.first().and_then(|part| text(part, "/text")).map(str::to_owned);
+    }
+    let texts: Vec<&str> = parts
+        .iter()
+        .filter(|part| part.get("thought") != Some(&Json::Bool(true)))
+        .filter_map(|part| text(part, "/text"))
+        .collect();
+    (!texts.is_empty()).then(|| texts.concat())
+}
+
+fn choice(call: &Call, index: usize, candidate: &Json) -> Json {
+    let complete = call.dialect.complete_answers;
+    let content = written(candidate, complete);
+    let tools =
+        if complete || content.is_none() { tool_calls(call, candidate, 0, false) } else { Vec::new() };
+    let reason = text(candidate, "/finishReason").map(finish);
+    let finish = match reason {
+        Some("stop") | None if !tools.is_empty() => Some("tool_calls"),
+        other => other,
+    };
+    let mut message = object([("role", Some("assistant".into())), ("content", content.map(Json::from))]);
+    if complete {
+        message.entry("content").or_insert(if tools.is_empty() { "".into() } else { Json::Null });
+    }
+    if !tools.is_empty() {
+        message.insert("tool_calls".into(), tools.into());
+    }
+    json!({"index": index, "message": message, "finish_reason": finish})
+}
+
+/// Gemini's stream: whole answers, each with the next piece.
+#[derive(Default)]
+struct Stream {
+    tools: usize,
+    started: bool,
+}
+
+impl Translate for Stream {
+    fn event(&mut self, call: &Call, event: &Event, seen: &mut Seen) -> Vec<Chunk> {
+        if event.data == "[DONE]" {
+            return vec![Chunk::Done];
+        }
+        let Ok(body) = serde_json::from_str::<Json>(&event.data) else { return Vec::new() };
+        if let Some(message) = text(&body, "/error/message") {
+            return vec![error_chunk(text(&body, "/error/status").unwrap_or("server_error"), message)];
+        }
+        let complete = call.dialect.complete_answers;
+        seen.id = seen.id.take().or_else(|| text(&body, "/responseId").map(str::to_owned));
+        seen.model = seen.model.take().or_else(|| text(&body, "/modelVersion").map(str::to_owned));
+        seen.usage = usage(&body).or(seen.usage);
+        let candidate = body.pointer("/candidates/0").cloned().unwrap_or_default();
+        let content = written(&candidate, complete);
+        let tools = if complete || content.is_none() {
+            tool_calls(call, &candidate, self.tools, true)
+        } else {
+            Vec::new()
+        };
+        let reason = text(&candidate, "/finishReason");
+        self.tools += tools.len();
+        if let Some(reason) = reason {
+            let reason = finish(reason);
+            seen.finish = Some(if self.tools > 0 && reason == "stop" { "tool_calls" } else { reason });
+        }
+        if content.is_none() && tools.is_empty() {
+            return Vec::new();
+        }
+        let mut delta = Map::new();
+        if content.is_some() && (!complete || !self.started) {
+            delta.insert("role".into(), "assistant".into());
+        }
+        if let Some(content) = content {
+            seen.note(&content);
+            delta.insert("content".into(), content.into());
+        }
+        if !tools.is_empty() {
+            delta.insert("tool_calls".into(), tools.into());
+        }
+        self.started = true;
+        let mut piece = chunk(call, seen, Json::Object(delta), None);
+        if !complete && let Some(members) = piece.as_object_mut() {
+            // Kong 3.10 leaves the type out
+            members.remove("object");
+        }
+        vec![Chunk::Json(piece)]
+    }
+}

@@ -1,0 +1,50 @@
+//! Reading JSON by pointers.
+
+use super::Map;
+use serde_json::Value as Json;
+
+/// Text at a pointer.
+pub(super) fn text<'a>(value: &'a Json, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer).and_then(Json::as_str)
+}
+
+/// A count at a pointer; a double without fraction counts too.
+pub(super) fn count(value: &Json, pointer: &str) -> Option<u64> {
+    let found = value.pointer(pointer)?;
+    found.as_u64().or_else(|| found.as_f64().filter(|f| *f >= 0.0 && *f < 9.0e15).map(|f| f as u64))
+}
+
+/// The items of a list at a pointer, empty when there is none.
+pub(super) fn list<'a>(value: &'a Json, pointer: &str) -> &'a [Json] {
+    value.pointer(pointer).and_then(Json::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// An object of the members that are there.
+pub(super) fn object<const N: usize>(members: [(&str, Option<Json>); N]) -> Map {
+    members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+/// Moves a member to another name, when it is there and not null.
+pub(super) fn rename(members: &mut Map, from: &str, to: &str) {
+    if let Some(value) = members.remove(from).filter(|value| !value.is_null()) {
+        members.insert(to.to_owned(), value);
+    }
+}
+
+/// A member that is there and not null.
+pub(super) fn present<'a>(members: &'a Map, key: &str) -> Option<&'a Json> {
+    members.get(key).filter(|value| !value.is_null())
+}
+
+/// The text of a message's content: the text itself, or the text parts of a list, one after the other.
+pub(super) fn content_text(content: &Json) -> String {
+    match content {
+        Json::String(text) => text.clone(),
+        Json::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part.as_str().or_else(|| text(part, "/text")))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        _ => String::new(),
+    }
+}
