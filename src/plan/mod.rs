@@ -3,6 +3,50 @@
 //! A [`Plan`] is plain data, the same for the same input. What does not live here: requests (`control_plane`),
 //! running a plan (`apply`), and showing it (`report`).
 
+mod build;
+mod compare;
+mod equal;
+mod keys;
+mod kinds;
+mod label;
+mod order;
+mod shown;
 mod types;
 
+pub use compare::Comparer;
+pub use kinds::{Read, parents_first, reads};
+pub use shown::Detail;
 pub use types::{Action, Change, Counts, Name, Options, Plan, Role};
+
+use crate::model::{Entity, State, Target};
+use crate::schema::Schemas;
+use uuid::Uuid;
+
+/// Compares two states at once. `ids` makes the ids of new entities; they are asked for in the order of the files.
+pub fn plan(
+    current: &State,
+    desired: &State,
+    schemas: &Schemas,
+    options: &Options,
+    ids: &mut dyn FnMut() -> Uuid,
+) -> Plan {
+    let mut comparer = Comparer::new(desired, schemas, options);
+    comparer.page(current.entities.iter().map(|entity| by_id(entity, current)).collect());
+    comparer.finish(ids)
+}
+
+/// An entity whose references to entities of its state are ids.
+fn by_id(entity: &Entity, state: &State) -> Entity {
+    let mut entity = entity.clone();
+    for reference in entity.references.values_mut() {
+        if let Target::Entity(at) = reference.target
+            && let Some(id) = state.entities.get(at).and_then(|parent| parent.id)
+        {
+            reference.target = Target::Id(id);
+        }
+    }
+    entity
+}
+
+#[cfg(test)]
+mod tests;

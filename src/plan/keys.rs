@@ -1,0 +1,81 @@
+//! What makes entities the same, and what no two of them may share, as texts to look up by.
+//!
+//! The texts hold secrets in clear: they stay inside this room and are never shown.
+
+use crate::schema::{self, Kind, Schemas, Type};
+use crate::value::{Exposed, Value};
+use std::fmt::Write;
+use uuid::Uuid;
+
+/// The text of a key of several fields: the fields' values as JSON, made canonical, in the key's order.
+///
+/// `value` gives a field's value and `reference` a text for what a foreign field points to. `None` when the key is a
+/// single field without a value, or several that are all without one.
+pub(super) fn text<'v>(
+    schemas: &Schemas,
+    kind: &Kind,
+    key: &[Box<str>],
+    value: impl Fn(&str) -> Option<&'v Value>,
+    reference: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
+    let mut plain = Value::object();
+    let mut out = String::new();
+    for name in key {
+        if !is_foreign(kind, name)
+            && let Some(value) = value(name).filter(|value| !value.is_null())
+        {
+            plain.set(name, value.clone());
+        }
+    }
+    schema::canonical(schemas, kind, &mut plain);
+    let mut any = false;
+    for name in key {
+        let part = if is_foreign(kind, name) {
+            reference(name)
+        } else {
+            plain.get(name).map(|value| serde_json::to_string(&Exposed(value)).unwrap_or_default())
+        };
+        any |= part.is_some();
+        let _ = write!(out, "{}\u{1f}", part.as_deref().unwrap_or("null"));
+    }
+    any.then_some(out)
+}
+
+/// Whether a field of a kind is a reference.
+pub(super) fn is_foreign(kind: &Kind, name: &str) -> bool {
+    kind.record.field(name).is_some_and(|field| matches!(field.ty, Type::Foreign { .. }))
+}
+
+/// The keys of a kind that no two entities may share: unique fields, fields unique together, and what makes two
+/// entities the same.
+pub(super) fn unique(kind: &Kind) -> Vec<Vec<Box<str>>> {
+    let mut keys: Vec<Vec<Box<str>>> = kind
+        .record
+        .fields
+        .iter()
+        .filter(|field| field.unique && !field.computed)
+        .map(|field| vec![field.name.clone()])
+        .collect();
+    for key in kind.unique_together.iter().chain(&kind.identity) {
+        let is_id = key.len() == 1 && key.first().is_some_and(|name| &**name == "id");
+        if !is_id && !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    keys
+}
+
+/// Calls `found` with every id that stands anywhere in a value: references hide in lists of ids too.
+pub(super) fn each_id(value: &Value, found: &mut dyn FnMut(Uuid)) {
+    match value {
+        // The length of a hyphenated id.
+        Value::String(text) if text.len() == 36 => {
+            if let Ok(id) = Uuid::try_parse(text) {
+                found(id);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| each_id(item, found)),
+        Value::Object(members) => members.values().for_each(|member| each_id(member, found)),
+        _ => {}
+    }
+}

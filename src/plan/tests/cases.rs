@@ -1,0 +1,104 @@
+//! Single cases: identity, references, hand-overs, scopes.
+
+use super::support::*;
+use serde_json::json;
+
+#[test]
+fn what_is_equal_does_not_change() {
+    let files = json!([
+        ["services", {"name": "a", "url": "http://a.test:8080/x"}],
+        ["routes", {"name": "ra", "service": 0, "paths": ["/a"], "protocols": ["https", "http"]}],
+        ["consumers", {"username": "u"}],
+        ["keyauth_credentials", {"key": "k", "consumer": 2}],
+        ["plugins", {"name": "rate-limiting", "route": 1, "config": {"minute": 5, "policy": "local"}}],
+        ["upstreams", {"name": "up"}],
+        ["targets", {"upstream": 5, "target": "10.0.0.1"}],
+    ]);
+    let plan = planned(&held(files.clone()), &state(files));
+    assert_eq!(outline(&plan), Vec::<String>::new());
+}
+
+#[test]
+fn new_entities_come_after_what_they_reference() {
+    let files = json!([
+        ["services", {"name": "a", "host": "a.test"}],
+        ["routes", {"name": "ra", "service": 0, "paths": ["/a"]}],
+        ["plugins", {"name": "cors", "route": 1}],
+        ["consumers", {"username": "u"}],
+        ["keyauth_credentials", {"key": "k", "consumer": 3}],
+        ["plugins", {"name": "cors"}],
+    ]);
+    let plan = planned(&held(json!([])), &state(files));
+    assert_eq!(
+        outline(&plan),
+        [
+            "create consumer u",
+            "create service a",
+            "create route ra after [1]",
+            "create key-auth k for consumer u after [0]",
+            "create plugin cors for route ra after [2]",
+            "create plugin cors (global)",
+        ]
+    );
+}
+
+#[test]
+fn a_changed_file_updates_moves_and_deletes() {
+    let current = held(json!([
+        ["services", {"name": "a", "host": "a.test"}],
+        ["services", {"name": "b", "host": "b.test"}],
+        ["routes", {"name": "ra", "service": 0, "paths": ["/a"]}],
+        ["routes", {"name": "rb", "service": 0, "paths": ["/b"]}],
+        ["plugins", {"name": "key-auth", "route": 3}],
+        ["consumers", {"username": "u1"}],
+        ["keyauth_credentials", {"key": "k", "consumer": 5}],
+    ]));
+    let desired = state(json!([
+        ["services", {"name": "b", "host": "b.test"}],
+        ["routes", {"name": "ra", "service": 0, "paths": ["/a", "/aa"]}],
+        ["consumers", {"username": "u2"}],
+        ["keyauth_credentials", {"key": "k", "consumer": 2}],
+    ]));
+    let plan = planned(&current, &desired);
+    assert_eq!(
+        outline(&plan),
+        [
+            "create consumer u2",
+            "update route ra",
+            "update key-auth k for consumer u2 after [0]",
+            "delete plugin key-auth for route rb with 4",
+            "delete route rb",
+            "delete service a after [1, 4]",
+            "delete consumer u1 after [2]",
+        ]
+    );
+}
+
+#[test]
+fn unique_values_change_hands() {
+    let current = held(json!([
+        ["services", {"name": "w", "host": "w.test"}],
+        ["routes", {"name": "rx", "service": 0, "paths": ["/x"]}],
+        ["consumers", {"username": "p", "custom_id": "one"}],
+        ["consumers", {"username": "q", "custom_id": "two"}],
+        ["plugins", {"name": "cors", "service": 0, "instance_name": "inst"}],
+    ]));
+    let desired = state(json!([
+        ["services", {"name": "w", "host": "w.test"}],
+        ["routes", {"name": "rx", "service": 0, "paths": ["/x"]}],
+        ["consumers", {"username": "p", "custom_id": "two"}],
+        ["consumers", {"username": "q", "custom_id": "one"}],
+        ["plugins", {"name": "cors", "route": 1, "instance_name": "inst"}],
+    ]));
+    let plan = planned(&current, &desired);
+    assert_eq!(
+        outline(&plan),
+        [
+            "delete plugin cors for service w",
+            "create plugin cors for route rx after [0]",
+            "update consumer q (between)",
+            "update consumer p after [2]",
+            "update consumer q after [2, 3]",
+        ]
+    );
+}

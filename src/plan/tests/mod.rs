@@ -1,0 +1,4 @@
+//! The plan's tests: states written as JSON, single cases, and properties over random states.
+
+mod cases;
+mod support;
