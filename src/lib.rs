@@ -8,6 +8,7 @@ pub mod cli;
 pub mod control_plane;
 pub mod diagnostics;
 pub mod document;
+pub mod dump;
 pub mod gateway;
 pub mod model;
 pub mod plan;

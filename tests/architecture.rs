@@ -19,9 +19,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("control_plane", &["model", "schema"]),
     ("apply", &["plan", "control_plane", "model", "schema"]),
     ("report", &["plan", "model", "schema"]),
+    ("dump", &["model", "schema"]),
     ("file", &["document", "model", "schema"]),
     ("gateway", &["model", "schema"]),
-    ("cli", &["apply", "control_plane", "document", "file", "gateway", "model", "plan", "report", "schema"]),
+    (
+        "cli",
+        &[
+            "apply",
+            "control_plane",
+            "document",
+            "dump",
+            "file",
+            "gateway",
+            "model",
+            "plan",
+            "report",
+            "schema",
+        ],
+    ),
 ];
 
 /// Used by every room; `diagnostics` itself uses nothing and `value` only `diagnostics`.

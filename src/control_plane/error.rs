@@ -58,6 +58,12 @@ pub enum Error {
         /// What was wrong with it.
         reason: String,
     },
+    /// The entity is not what the plan saw: somebody else changed or deleted it since.
+    #[error("{what} was changed by somebody else while this run was under way")]
+    Changed {
+        /// The entity, as reports name it.
+        what: String,
+    },
     /// The client's own settings cannot be used: a bad address, an unreadable certificate.
     #[error("{0}")]
     Settings(String),
@@ -77,6 +83,7 @@ impl Error {
         match self {
             Error::Unreachable { .. } | Error::GaveUp { .. } => codes::UNREACHABLE,
             Error::Unauthorized { .. } => codes::UNAUTHORIZED,
+            Error::Changed { .. } => codes::CONFLICT,
             Error::NoControlPlane { .. } => codes::NO_CONTROL_PLANE,
             Error::Refused { .. } => codes::REFUSED_REQUEST,
             Error::Unexpected { .. } => codes::UNEXPECTED_ANSWER,

@@ -4,9 +4,17 @@
 //! retries and limits are in `http`; reading a whole control plane into a [`State`](crate::model::State) is in
 //! `read`. What does not live here: deciding what to write (`plan`) and in which order (`apply`).
 
+mod client;
+mod cookies;
 mod error;
+mod faults;
+mod http;
+mod read;
 
+pub use client::{Client, synthetic_id};
 pub use error::Error;
+pub use http::{Connection, Tls, Trace};
+pub use read::{Arrival, Wanted, entity, live_schemas, read};
 
 use crate::schema::{Flavor, Kind};
 use crate::value::Value;
@@ -25,6 +33,8 @@ pub struct Info {
     pub konnect: bool,
     /// Whether the gateway runs without a database, so that only `POST /config` changes it.
     pub dbless: bool,
+    /// The names of the plugins that are configured on it, as far as it says so.
+    pub plugins: Vec<String>,
 }
 
 /// Which list of entities to read.
@@ -91,6 +101,9 @@ pub trait ControlPlane: Send + Sync {
     /// gone already succeeds. A lost answer is looked up before the request is repeated.
     async fn write(&self, write: &Write<'_>) -> Result<Option<Value>, Error>;
 
-    /// Asks the gateway to check an entity without storing it: `Ok(None)` when it would take it, or its words.
-    async fn validate(&self, kind: &Kind, body: &Value) -> Result<Option<String>, Error>;
+    /// One entity by the field that the gateway finds it by (`name`, `username`); `None` when it does not exist.
+    async fn find(&self, kind: &Kind, key: &str) -> Result<Option<Value>, Error>;
+
+    /// Asks the gateway to check an entity without storing it: `Ok(None)` when it would take it, or its refusal.
+    async fn validate(&self, kind: &Kind, body: &Value) -> Result<Option<Error>, Error>;
 }

@@ -1,0 +1,268 @@
+//! Entities put where state files have them.
+
+use super::secrets::{Replacer, Secrets, Variable};
+use crate::model::{Entity, State, Target};
+use crate::schema::{Field, Kind, Record, Schemas, Type, strip_defaults};
+use crate::value::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The format version of the files that are written.
+const FORMAT_VERSION: &str = "3.0";
+
+/// The list of entities that have no list of their own: `{type, fields}`.
+const CUSTOM: &str = "custom_entities";
+
+/// How to dump.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Write every id, not only those by which entities are found.
+    pub with_id: bool,
+    /// Leave out what the gateway fills in by itself.
+    pub skip_defaults: bool,
+    /// What stands in place of secrets.
+    pub secrets: Secrets,
+    /// For `_info.select_tags`.
+    pub select_tags: Vec<String>,
+    /// For `_workspace`.
+    pub workspace: Option<String>,
+    /// For `_konnect`.
+    pub control_plane: Option<String>,
+}
+
+/// A dumped state.
+pub struct Dumped {
+    /// The file's content.
+    pub tree: Value,
+    /// The variables that stand for secrets.
+    pub variables: Vec<Variable>,
+    /// How many secrets stand in it in clear.
+    pub plain_secrets: usize,
+}
+
+/// Where an entity stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Home {
+    Top,
+    In(usize),
+}
+
+struct Writer<'a> {
+    state: &'a State,
+    schemas: &'a Schemas,
+    options: &'a Options,
+    by_id: HashMap<Uuid, usize>,
+    /// The entities of each home by the key of their list.
+    children: HashMap<Home, BTreeMap<Box<str>, Vec<usize>>>,
+    replacer: Replacer<'a>,
+}
+
+/// A state as the content of a state file.
+pub fn dump(state: &State, schemas: &Schemas, options: &Options) -> Dumped {
+    let by_id =
+        state.entities.iter().enumerate().filter_map(|(index, entity)| Some((entity.id?, index))).collect();
+    let mut writer = Writer {
+        state,
+        schemas,
+        options,
+        by_id,
+        children: HashMap::new(),
+        replacer: Replacer::new(&options.secrets),
+    };
+    for (index, entity) in state.entities.iter().enumerate() {
+        let home = writer.home(entity);
+        let key = if entity.kind.file.custom_entity { CUSTOM } else { &*entity.kind.file.key };
+        writer.children.entry(home).or_default().entry(key.into()).or_default().push(index);
+    }
+    let mut tree = head(options);
+    for (key, list) in writer.lists(Home::Top) {
+        tree.set(&key, list);
+    }
+    Dumped { tree, variables: writer.replacer.variables, plain_secrets: writer.replacer.plain }
+}
+
+fn object(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    Value::Object(members.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
+fn head(options: &Options) -> Value {
+    let mut tree = object([("_format_version", Value::from(FORMAT_VERSION))]);
+    if !options.select_tags.is_empty() {
+        let tags = options.select_tags.iter().map(|tag| Value::from(tag.as_str())).collect();
+        tree.set("_info", object([("defaults", Value::object()), ("select_tags", Value::Array(tags))]));
+    }
+    if let Some(name) = &options.workspace {
+        tree.set("_workspace", Value::from(name.as_str()));
+    }
+    if let Some(name) = &options.control_plane {
+        tree.set("_konnect", object([("control_plane_name", Value::from(name.as_str()))]));
+    }
+    tree
+}
+
+impl Writer<'_> {
+    fn entity(&self, index: usize) -> Option<&Entity> {
+        self.state.entities.get(index)
+    }
+
+    fn target(&self, target: &Target) -> Option<usize> {
+        match target {
+            Target::Entity(index) => Some(*index),
+            Target::Id(id) => self.by_id.get(id).copied(),
+            Target::Name(_) => None,
+        }
+    }
+
+    /// In the one entity that it references, if its kind may stand there; at the top when it references several.
+    fn home(&self, entity: &Entity) -> Home {
+        let file = &entity.kind.file;
+        let mut parents = entity
+            .references
+            .values()
+            .filter(|reference| file.nested_in.iter().any(|kind| **kind == *reference.kind));
+        let (Some(parent), others) = (parents.next(), parents.count()) else {
+            return Home::Top;
+        };
+        if file.top_level && (others > 0 || entity.references.len() > 1) {
+            return Home::Top;
+        }
+        self.target(&parent.target).map_or(Home::Top, Home::In)
+    }
+
+    fn lists(&mut self, home: Home) -> BTreeMap<Box<str>, Value> {
+        let Some(lists) = self.children.remove(&home) else {
+            return BTreeMap::new();
+        };
+        let mut out = BTreeMap::new();
+        for (key, mut members) in lists {
+            members.sort_by_cached_key(|index| self.order(*index));
+            let items = members.into_iter().filter_map(|index| self.item(index, home)).collect();
+            out.insert(key, Value::Array(items));
+        }
+        out
+    }
+
+    /// What entities of one list are sorted by: their names, then what they belong to, then their ids.
+    fn order(&self, index: usize) -> (Vec<String>, Vec<String>, Option<Uuid>) {
+        let Some(entity) = self.entity(index) else {
+            return (Vec::new(), Vec::new(), None);
+        };
+        let labels = entity.kind.report.label.iter().chain(entity.kind.identity.iter().flatten());
+        let labels =
+            labels.filter_map(|name| entity.body.get(name)?.exposed_str().map(str::to_owned)).collect();
+        let owners = entity.references.values().filter_map(|reference| {
+            let owner = self.entity(self.target(&reference.target)?)?;
+            Some(name_of(owner)?.exposed_str()?.to_owned())
+        });
+        (labels, owners.collect(), entity.id)
+    }
+
+    fn item(&mut self, index: usize, home: Home) -> Option<Value> {
+        let entity = self.state.entities.get(index)?;
+        let kind = &entity.kind;
+        if let Some(field) = &kind.rows_of {
+            return self.member(entity, field);
+        }
+        let mut body = entity.body.clone();
+        if self.options.skip_defaults {
+            strip_defaults(self.schemas, kind, &mut body);
+        }
+        tidy(&kind.record, &mut body);
+        let owner = self.owner(entity);
+        self.replacer.replace(&mut body, &owner);
+        if let Some(id) = entity.id.filter(|_| self.options.with_id || found_by_id(kind)) {
+            body.set("id", Value::from(id.to_string()));
+        }
+        for (field, reference) in &entity.references {
+            let target = self.target(&reference.target);
+            if matches!((home, target), (Home::In(parent), Some(target)) if parent == target) {
+                continue;
+            }
+            if let Some(value) = self.reference(kind, &reference.target) {
+                body.set(field, value);
+            }
+        }
+        for (key, list) in self.lists(Home::In(index)) {
+            body.set(&key, list);
+        }
+        if kind.file.custom_entity {
+            return Some(object([("type", Value::from(&*kind.name)), ("fields", body)]));
+        }
+        Some(body)
+    }
+
+    /// An item of a list whose items say no more than which other entity belongs there: `groups: [{name: gold}]`.
+    fn member(&self, entity: &Entity, field: &str) -> Option<Value> {
+        let target = &entity.references.get(field)?.target;
+        let other = self.target(target).and_then(|index| self.entity(index));
+        let named = other.and_then(|other| Some((other.kind.endpoint_key.clone()?, name_of(other)?.clone())));
+        let (key, value) = match (named, target) {
+            (Some(named), _) => named,
+            (None, Target::Id(id)) => ("id".into(), Value::from(id.to_string())),
+            _ => return None,
+        };
+        Some(Value::Object([(key, value)].into_iter().collect::<Map>()))
+    }
+
+    fn reference(&self, kind: &Kind, target: &Target) -> Option<Value> {
+        let found = self.target(target).and_then(|index| self.entity(index));
+        let (key, value) = match (found, target) {
+            (Some(entity), _) => match name_of(entity) {
+                Some(name) => (entity.kind.endpoint_key.clone()?, name.clone()),
+                None => ("id".into(), Value::from(entity.id?.to_string())),
+            },
+            (None, Target::Id(id)) => ("id".into(), Value::from(id.to_string())),
+            (None, Target::Name(name)) => ("name".into(), name.clone()),
+            (None, Target::Entity(_)) => return None,
+        };
+        Some(if kind.file.bare_references {
+            value
+        } else {
+            Value::Object([(key, value)].into_iter().collect::<Map>())
+        })
+    }
+
+    /// The words that begin the names of an entity's variables.
+    fn owner(&self, entity: &Entity) -> String {
+        let label = entity.label().unwrap_or_default();
+        let mut words = vec![entity.kind.report.word.to_string()];
+        if !label.is_empty() && Some(label) != entity.id.map(|id| id.to_string()).as_deref() {
+            words.push(label.to_owned());
+        }
+        for reference in entity.references.values() {
+            let owner = self.target(&reference.target).and_then(|index| self.entity(index));
+            words.extend(owner.and_then(Entity::label).map(str::to_owned));
+        }
+        words.join("_")
+    }
+}
+
+/// The value by which others refer to an entity; `None` when only its id does.
+fn name_of(entity: &Entity) -> Option<&Value> {
+    let key = entity.kind.endpoint_key.as_ref()?;
+    entity.body.get(key).filter(|value| !value.is_null())
+}
+
+/// Whether an entity can only be found again by its id: it has no name and belongs to nothing.
+fn found_by_id(kind: &Arc<Kind>) -> bool {
+    let by_id = kind.identity.first().is_none_or(|key| key.iter().any(|field| &**field == "id"));
+    by_id || (kind.endpoint_key.is_none() && kind.record.foreign().next().is_none())
+}
+
+/// Leaves out what files do not say: nulls outside of free configuration, and the times that the gateway keeps.
+fn tidy(record: &Record, body: &mut Value) {
+    let Some(members) = body.as_object_mut() else { return };
+    let names: Vec<Box<str>> = members.keys().cloned().collect();
+    for name in names {
+        let field = record.field(&name);
+        let Some(value) = members.get_mut(&name) else { continue };
+        let kept_by_gateway =
+            field.is_some_and(|field| field.auto && matches!(field.ty, Type::Integer | Type::Number));
+        if value.is_null() || kept_by_gateway {
+            members.remove(&name);
+        } else if let Some(Field { ty: Type::Record(inner), .. }) = field {
+            tidy(inner, value);
+        }
+    }
+}
