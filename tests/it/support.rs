@@ -186,6 +186,11 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Waits for the process to end; `None` when a signal ended it.
+    pub fn end(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Kills the process at once, as `kill -9` does.
     pub fn kill(&mut self) {
         drop(self.child.kill());

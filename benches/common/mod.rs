@@ -1,0 +1,217 @@
+//! What the benchmarks share: state files of any size, running the real program under measure, and tables.
+//!
+//! Figures are of the whole process: wall time, user and system CPU time, and the peak of resident memory.
+
+#![allow(dead_code)] // no benchmark uses all of it
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use wait4::Wait4;
+
+/// How many entities of which sort a state file holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Services, each with a plugin and a route, which has a plugin too.
+    pub services: usize,
+    /// Consumers, each with three credentials.
+    pub consumers: usize,
+    /// Upstreams.
+    pub upstreams: usize,
+    /// Targets of each upstream.
+    pub targets: usize,
+}
+
+impl Size {
+    /// The usual mixture: as many consumers as services, and a tenth of upstreams with three targets each.
+    /// 5,000 services make 42,000 entities.
+    pub fn of(services: usize) -> Self {
+        Size { services, consumers: services, upstreams: services / 10, targets: 3 }
+    }
+
+    /// How many entities that is.
+    pub fn entities(self) -> usize {
+        self.services * 4 + self.consumers * 4 + self.upstreams * (1 + self.targets)
+    }
+
+    /// The state file: nested, as people write them.
+    pub fn state(self) -> String {
+        let mut text = String::from("_format_version: \"3.0\"\nservices:\n");
+        for n in 0..self.services {
+            let _infallible = write!(
+                text,
+                "  - name: service-{n}
+    host: service-{n}.internal
+    port: 8080
+    protocol: http
+    tags: [team-{team}]
+    plugins:
+      - name: correlation-id
+        config:
+          header_name: X-Request-{n}
+    routes:
+      - name: route-{n}
+        paths: [/api/v{version}/service-{n}]
+        methods: [GET, POST]
+        plugins:
+          - name: rate-limiting
+            config:
+              minute: {minute}
+              policy: local
+",
+                team = n % 50,
+                version = n % 3 + 1,
+                minute = n % 900 + 10,
+            );
+        }
+        text.push_str("consumers:\n");
+        for n in 0..self.consumers {
+            let _infallible = write!(
+                text,
+                "  - username: consumer-{n}
+    keyauth_credentials:
+      - key: key-{n}-0123456789abcdef
+    jwt_secrets:
+      - {{key: issuer-{n}, secret: 0123456789abcdef0123456789abcdef}}
+    hmacauth_credentials:
+      - {{username: hmac-{n}, secret: fedcba9876543210}}
+"
+            );
+        }
+        text.push_str("upstreams:\n");
+        for n in 0..self.upstreams {
+            let _infallible = write!(text, "  - name: upstream-{n}\n    targets:\n");
+            for target in 0..self.targets {
+                let _infallible = writeln!(
+                    text,
+                    "      - target: 10.{}.{}.{}:8080",
+                    n / 250,
+                    n % 250,
+                    target % 250 + target / 250 * 1000
+                );
+            }
+        }
+        text
+    }
+}
+
+/// What one run of a program took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    pub wall: Duration,
+    pub cpu: Duration,
+    /// Bytes.
+    pub memory: u64,
+}
+
+impl Figures {
+    /// `wall`, `CPU` and `memory` as cells of a table.
+    pub fn cells(&self) -> String {
+        let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
+        format!("{} | {} | {} MB", seconds(self.wall), seconds(self.cpu), self.memory / 1_000_000)
+    }
+}
+
+/// The release build of the program.
+pub fn foredeck() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foredeck"));
+    command.env("HOME", "/nonexistent").env("NO_COLOR", "1");
+    command
+}
+
+/// Runs a command to its end, its output into a file, and fails unless it ends with `code`.
+pub fn measure(mut command: Command, code: i32) -> Figures {
+    let output = scratch("output");
+    let file = std::fs::File::create(&output).expect("a scratch file");
+    command.stdin(Stdio::null()).stdout(file.try_clone().expect("a handle")).stderr(file);
+    let begin = Instant::now();
+    let mut child = command.spawn().expect("the program starts");
+    let end = child.wait4().expect("the program ends");
+    let wall = begin.elapsed();
+    let said = || std::fs::read_to_string(&output).unwrap_or_default();
+    assert_eq!(end.status.code(), Some(code), "{}", said().chars().take(4000).collect::<String>());
+    Figures { wall, cpu: end.rusage.utime + end.rusage.stime, memory: end.rusage.maxrss }
+}
+
+/// The better of several runs, by CPU time.
+pub fn best(runs: usize, mut run: impl FnMut() -> Figures) -> Figures {
+    (0..runs).map(|_| run()).min_by_key(|figures| figures.cpu).unwrap_or_default()
+}
+
+/// A path in a folder of this process.
+pub fn scratch(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("foredeck-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a scratch folder");
+    folder.join(name)
+}
+
+/// A file with a state of this size.
+pub fn state_file(size: Size) -> PathBuf {
+    let path = scratch(&format!("state-{}-{}.yaml", size.services, size.upstreams));
+    std::fs::write(&path, size.state()).expect("a state file");
+    path
+}
+
+/// A running `foredeck serve`. Dropping it ends it.
+pub struct Gateway {
+    child: Child,
+    pub admin: String,
+    pub proxy: String,
+    pub konnect: String,
+}
+
+impl Gateway {
+    /// Starts one in memory on free ports.
+    pub fn start(arguments: &[&str]) -> Gateway {
+        let ports = scratch("ports.json");
+        drop(std::fs::remove_file(&ports));
+        let mut command = foredeck();
+        command.args([
+            "serve",
+            "--admin-listen",
+            "0",
+            "--proxy-listen",
+            "0",
+            "--konnect-listen",
+            "0",
+            "--port-file",
+        ]);
+        command.arg(&ports).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().expect("the gateway starts");
+        let read = |path: &Path| std::fs::read(path).ok();
+        let text = (0..1000)
+            .find_map(|_| {
+                let text = read(&ports);
+                if text.is_none() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                text
+            })
+            .expect("the gateway is ready");
+        let addresses: serde_json::Value = serde_json::from_slice(&text).expect("addresses");
+        let address = |name: &str| format!("http://{}", addresses[name].as_str().unwrap_or_default());
+        Gateway { admin: address("admin"), proxy: address("proxy"), konnect: address("konnect"), child }
+    }
+
+    /// Peak of resident memory so far, in bytes. Linux only.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or_default() * 1024
+    }
+
+    /// A command of the program against this gateway's Admin API.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = foredeck();
+        command.args(arguments).env("DECK_KONG_ADDR", &self.admin);
+        command
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
