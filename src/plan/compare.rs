@@ -86,6 +86,8 @@ pub struct Comparer<'a> {
     referenced: HashSet<Uuid>,
     pub(super) known: HashMap<Uuid, Known>,
     pub(super) kept: Vec<Kept>,
+    /// What was looked up outside the scope.
+    pub(super) answers: Vec<Entity>,
     /// Names that references ask for, by kind and text, and the id once it is found.
     pub(super) names: HashMap<(Arc<str>, String), Option<Uuid>>,
     pub(super) conflicts: Vec<Diagnostic>,
@@ -165,6 +167,7 @@ impl<'a> Comparer<'a> {
             referenced,
             known: HashMap::new(),
             kept: Vec::new(),
+            answers: Vec::new(),
             names,
             conflicts: Vec::new(),
             held: 0,
@@ -202,6 +205,9 @@ impl<'a> Comparer<'a> {
     /// The plan. `ids` makes the ids of new entities; they are asked for in the order of the files.
     pub fn finish(mut self, ids: &mut dyn FnMut() -> Uuid) -> Plan {
         self.finish_kinds();
+        let mut answers = std::mem::take(&mut self.answers);
+        answers.sort_by_key(|entity| self.shelf_of.get(&entity.kind.name).copied());
+        self.page(answers);
         super::build::plan(self, ids)
     }
 
@@ -258,8 +264,9 @@ impl<'a> Comparer<'a> {
             }
             Some((key, wanted)) if self.slots.get(wanted) == Some(&Slot::Open) => {
                 let kept = self.keep(entity, id, owned);
-                if let Some(shelf) = self.shelves.get_mut(at) {
-                    shelf.tentative.push((kept, key, wanted));
+                match self.shelves.get_mut(at) {
+                    Some(shelf) if !shelf.settled => shelf.tentative.push((kept, key, wanted)),
+                    _ => self.meet_kept(wanted, kept),
                 }
             }
             _ => {

@@ -6,15 +6,19 @@
 mod build;
 mod compare;
 mod equal;
+mod guard;
 mod keys;
 mod kinds;
 mod label;
 mod order;
+mod questions;
 mod shown;
 mod types;
 
 pub use compare::Comparer;
+pub use guard::{Guard, Limit, PROTECT_TAG};
 pub use kinds::{Read, parents_first, reads};
+pub use questions::{Lookup, Question};
 pub use shown::Detail;
 pub use types::{Action, Change, Counts, Name, Options, Plan, Role};
 
