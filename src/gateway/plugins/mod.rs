@@ -4,15 +4,22 @@
 //! (`schema`). A plugin that has no line here is named in the response header [`SKIPPED_HEADER`] and by
 //! [`is_executed`].
 
+mod arguments;
+mod auth;
+mod key_auth;
+mod periods;
+mod rate_limiting;
 mod shared;
 
 pub use shared::Shared;
 
 use crate::gateway::proxy::{Body, BodyError, Context};
+use crate::schema::Flavor;
 use crate::value::Value;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Response, StatusCode, response};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The response header that names plugins which are configured but not executed here, joined by `, `.
@@ -29,7 +36,7 @@ pub struct Entry {
 }
 
 /// Every plugin that is executed here.
-pub static TABLE: &[Entry] = &[];
+pub static TABLE: &[Entry] = &[key_auth::ENTRY, rate_limiting::ENTRY];
 
 /// Whether a plugin of this name is executed here.
 pub fn is_executed(name: &str) -> bool {
@@ -52,6 +59,17 @@ pub struct Instance<'a> {
     pub row: &'a Value,
     /// What lives longer than a snapshot: counters, caches, queues.
     pub shared: &'a Shared,
+    /// What the gateway stands for and where it runs.
+    pub environment: &'a Environment,
+}
+
+/// What the gateway stands for and where it runs.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// The Kong that is stood in for.
+    pub flavor: Flavor,
+    /// The built-in mock provider, to which goes whatever would go to an AI provider's own address.
+    pub mock: Option<SocketAddr>,
 }
 
 /// A configuration that cannot be executed. The plugin's requests are answered with 500, and the operator is told.

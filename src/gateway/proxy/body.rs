@@ -69,12 +69,23 @@ impl Body {
     ///
     /// # Errors
     /// [`BodyError::TooLarge`] as soon as the limit is passed, and whatever breaks the body.
-    pub async fn read(mut self, limit: usize) -> Result<Bytes, BodyError> {
+    pub async fn read(self, limit: usize) -> Result<Bytes, BodyError> {
+        match self.read_or_pass(limit).await? {
+            Ok(data) => Ok(data),
+            Err(_) => Err(BodyError::TooLarge { limit }),
+        }
+    }
+
+    /// Reads everything, or gives a body back that yields the same as this one, when it has more than `limit` bytes.
+    ///
+    /// # Errors
+    /// Whatever breaks the body.
+    pub async fn read_or_pass(mut self, limit: usize) -> Result<Result<Bytes, Body>, BodyError> {
         if let Body::Full(data) = self {
-            return if data.len() > limit { Err(BodyError::TooLarge { limit }) } else { Ok(data) };
+            return Ok(if data.len() > limit { Err(Body::Full(data)) } else { Ok(data) });
         }
         if http_body::Body::size_hint(&self).lower() > limit as u64 {
-            return Err(BodyError::TooLarge { limit });
+            return Ok(Err(self));
         }
         let mut first: Option<Bytes> = None;
         let mut rest = BytesMut::new();
@@ -82,9 +93,6 @@ impl Body {
         while let Some(frame) = self.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
             total += data.len();
-            if total > limit {
-                return Err(BodyError::TooLarge { limit });
-            }
             match first.take() {
                 None if rest.is_empty() => first = Some(data),
                 None => rest.extend_from_slice(&data),
@@ -93,8 +101,37 @@ impl Body {
                     rest.extend_from_slice(&data);
                 }
             }
+            if total > limit {
+                let read = first.unwrap_or_else(|| rest.freeze());
+                return Ok(Err(Body::stream(Resumed { read: Some(read), rest: self })));
+            }
         }
-        Ok(first.unwrap_or_else(|| rest.freeze()))
+        Ok(Ok(first.unwrap_or_else(|| rest.freeze())))
+    }
+}
+
+/// What was read of a body, and then the rest of it.
+struct Resumed {
+    read: Option<Bytes>,
+    rest: Body,
+}
+
+impl http_body::Body for Resumed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.read.take() {
+            Some(read) => Poll::Ready(Some(Ok(Frame::data(read)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_none() && self.rest.is_end_stream()
     }
 }
 
@@ -163,5 +200,13 @@ mod tests {
         let parts = futures_util::stream::iter(["ab", "cd", "e"].map(|p| Ok(Frame::data(Bytes::from(p)))));
         let streamed = Body::stream(http_body_util::StreamBody::new(parts));
         assert_eq!(streamed.read(5).await.unwrap(), "abcde");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_given_back_whole() {
+        let parts = futures_util::stream::iter(["ab", "cd", "e"].map(|p| Ok(Frame::data(Bytes::from(p)))));
+        let streamed = Body::stream(http_body_util::StreamBody::new(parts));
+        let passed = streamed.read_or_pass(3).await.unwrap().unwrap_err();
+        assert_eq!(passed.read(100).await.unwrap(), "abcde");
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
@@ -24,6 +24,11 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How many idle connections are kept for one target.
 const KEPT: usize = 512;
 
+/// How long the addresses of a name are remembered.
+const NAMES: Duration = Duration::from_secs(10);
+/// How many names are remembered.
+const KEPT_NAMES: usize = 4096;
+
 /// Sends requests to upstreams over pooled connections. Cheap to clone; clones share the pool.
 #[derive(Clone, Default)]
 pub struct Client(Arc<Pool>);
@@ -31,6 +36,7 @@ pub struct Client(Arc<Pool>);
 #[derive(Default)]
 struct Pool {
     idle: Mutex<HashMap<Peer, Vec<Idle>>>,
+    names: Mutex<HashMap<Box<str>, Name>>,
     tls: ClientTls,
 }
 
@@ -45,6 +51,12 @@ pub struct Peer {
     pub verify: bool,
     /// HTTP/2 instead of 1.1 (gRPC).
     pub http2: bool,
+}
+
+/// The addresses of a host name, and since when they are known.
+struct Name {
+    ips: Vec<IpAddr>,
+    since: Instant,
 }
 
 struct Idle {
@@ -82,17 +94,39 @@ impl Client {
             uri.path_and_query().cloned().map(Uri::from).unwrap_or_else(|| Uri::from_static("/"));
         *request.version_mut() = Version::HTTP_11;
         let server_name = tls.then(|| host.into());
-        let mut last = ForwardError::Resolve { host: host.to_owned() };
-        let mut addresses: Vec<SocketAddr> = resolve(host, port).await?;
-        let address = if addresses.len() > 1 { addresses.drain(..).next() } else { addresses.pop() };
-        if let Some(address) = address {
-            let peer = Peer { address, server_name, verify: limits.verify, http2: false };
-            match self.send_to(&peer, request, limits).await {
-                Ok(response) => return Ok(response),
-                Err(error) => last = error.reason,
-            }
+        let address = self.resolve(host, port, 0).await?;
+        let peer = Peer { address, server_name, verify: limits.verify, http2: false };
+        self.send_to(&peer, request, limits).await.map_err(|unsent| unsent.reason)
+    }
+
+    /// The address of a host; of several the one whose turn it is at this attempt, counted from 0.
+    ///
+    /// # Errors
+    /// [`ForwardError::Resolve`] when the name has no address.
+    pub async fn resolve(&self, host: &str, port: u16, attempt: usize) -> Result<SocketAddr, ForwardError> {
+        if let Ok(ip) = host.parse() {
+            return Ok(SocketAddr::new(ip, port));
         }
-        Err(last)
+        let pick = |ips: &[IpAddr]| ips.get(attempt % ips.len().max(1)).map(|ip| SocketAddr::new(*ip, port));
+        let unknown = || ForwardError::Resolve { host: host.to_owned() };
+        if let Some(Name { ips, since }) =
+            self.0.names.lock().unwrap_or_else(PoisonError::into_inner).get(host)
+            && since.elapsed() < NAMES
+        {
+            return pick(ips).ok_or_else(unknown);
+        }
+        let found = tokio::net::lookup_host((host, port)).await.map_err(|_| unknown())?;
+        let mut ips: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+        // Kong asks for IPv4 addresses first.
+        ips.sort_by_key(IpAddr::is_ipv6);
+        ips.dedup();
+        let address = pick(&ips).ok_or_else(unknown);
+        let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() >= KEPT_NAMES {
+            names.clear();
+        }
+        names.insert(host.into(), Name { ips, since: Instant::now() });
+        address
     }
 
     /// Sends one request (its URI is path and query, its `host` is set) to a peer.
@@ -157,7 +191,10 @@ impl Client {
                 })
             })),
             Ok(Err((error, request))) => Err(Unsent {
-                reason: ForwardError::Invalid { target: target(), reason: error.to_string() },
+                reason: match own_failure(&error) {
+                    Some(failure) => ForwardError::Body(failure),
+                    None => ForwardError::Invalid { target: target(), reason: error.to_string() },
+                },
                 request: request.map(Box::new),
             }),
             Err(_) => Err(Unsent { reason: ForwardError::TimedOut { target: target() }, request: None }),
@@ -174,14 +211,14 @@ pub struct Unsent {
     pub request: Option<Box<Request<Body>>>,
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ForwardError> {
-    if let Ok(ip) = host.parse() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(_) => Err(ForwardError::Resolve { host: host.to_owned() }),
-    }
+/// What was wrong with the request's own body, if that is why it could not be sent.
+fn own_failure(error: &hyper::Error) -> Option<BodyError> {
+    let source = std::error::Error::source(error)?.downcast_ref::<BodyError>()?;
+    Some(match source {
+        BodyError::TooLarge { limit } => BodyError::TooLarge { limit: *limit },
+        BodyError::TimedOut => BodyError::TimedOut,
+        other => BodyError::Filter(other.to_string()),
+    })
 }
 
 impl Pool {

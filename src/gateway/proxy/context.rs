@@ -3,6 +3,7 @@
 
 use super::body::{Body, BodyError};
 use super::client::Client;
+use super::errors;
 use super::snapshot::Snapshot;
 use super::views::{Consumer, Credential, Route, Service};
 use crate::gateway::plugins::Failure;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, Response, StatusCode, Uri, Version};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What the client sent. It stays as it was, whatever plugins do.
@@ -97,8 +99,8 @@ impl Outbound {
     /// Path and query as they go onto the wire.
     pub fn target(&self) -> String {
         match &self.query {
-            Some(query) if !query.is_empty() => format!("{}?{query}", self.path),
-            _ => self.path.clone(),
+            Some(query) => [&self.path, "?", query].concat(),
+            None => self.path.clone(),
         }
     }
 }
@@ -177,10 +179,12 @@ pub struct Context {
     pub outbound: Outbound,
     /// The configuration this request is served by, from beginning to end.
     pub snapshot: Arc<Snapshot>,
-    /// The route that matched.
-    pub route: Arc<Route>,
+    /// The route that matched; `None` only in the response and log phases of an answer that says so.
+    pub route: Option<Arc<Route>>,
     /// Its service, if it has one.
     pub service: Option<Arc<Service>>,
+    /// Captures of the route's regular expression: by number from 1, and by name.
+    pub captures: Vec<(Box<str>, Box<str>)>,
     /// Who the client is.
     pub identity: Identity,
     /// 32 hexadecimal digits, also sent as `X-Kong-Request-Id`.
@@ -189,11 +193,12 @@ pub struct Context {
     pub state: Extensions,
     /// What plugins add to log entries, by name: `ai` ...
     pub log: serde_json::Map<String, serde_json::Value>,
-    /// Headers for the client, put on the response whoever makes it: `RateLimit-Limit` ...
+    /// Headers for the client, put on the answer whoever makes it, before the response phases: `RateLimit-Limit` ...
     pub response_headers: HeaderMap,
     /// Times and sizes, known piece by piece.
     pub record: Record,
     pub(super) forwarder: Option<Arc<dyn Forward>>,
+    pub(super) read: Arc<AtomicU64>,
 }
 
 /// Times and sizes of one request. Unknown times are `None`.
@@ -257,9 +262,15 @@ impl Context {
         super::headers::set_identity(&mut self.outbound.headers, &self.identity);
     }
 
-    /// An error as Kong words it, in the form that the client accepts: `{"message": ...}`, XML, HTML or text.
+    /// An error in the form that the client accepts: JSON with `message` and `request_id`, XML, HTML or text.
+    /// This is Kong's `kong.response.error`.
     pub fn error(&self, status: StatusCode, message: &str) -> Response<Body> {
-        super::errors::plugin_error(status, message)
+        errors::error(&self.inbound.headers, status, message, &self.request_id)
+    }
+
+    /// `{"message": ...}` with this status, whatever the client accepts. This is Kong's `kong.response.exit`.
+    pub fn exit(&self, status: StatusCode, message: &str) -> Response<Body> {
+        errors::exit(status, message)
     }
 
     /// A JSON body with this status.
@@ -268,7 +279,7 @@ impl Context {
     /// When the value cannot be written as JSON.
     pub fn json(&self, status: StatusCode, body: &impl serde::Serialize) -> Result<Response<Body>, Failure> {
         let text = serde_json::to_vec(body).map_err(|e| Failure::new(e.to_string()))?;
-        Ok(super::errors::json(status, text))
+        Ok(errors::json(status, text))
     }
 
     /// A member of the query as the client sent it, percent-decoded; `+` is a blank.

@@ -1,19 +1,195 @@
 //! The proxy's own answers: errors in the form that the client accepts, as Kong words them.
 
 use super::body::Body;
+use super::body::BodyError;
+use super::context::ForwardError;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+
+/// The forms of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Html,
+    Xml,
+    Plain,
+}
+
+impl Form {
+    fn content_type(self) -> &'static str {
+        match self {
+            Form::Json => "application/json; charset=utf-8",
+            Form::Html => "text/html; charset=utf-8",
+            Form::Xml => "application/xml; charset=utf-8",
+            Form::Plain => "text/plain; charset=utf-8",
+        }
+    }
+
+    fn write(self, message: &str, id: &str) -> String {
+        match self {
+            Form::Json => format!("{{\n  \"message\":{},\n  \"request_id\":\"{id}\"\n}}", quote(message)),
+            Form::Html => format!(
+                "<!doctype html>\n<html>\n  <head>\n    <meta charset=\"utf-8\">\n    <title>Error</title>\n  </head>\n  \
+                 <body>\n    <h1>Error</h1>\n    <p>{}.</p>\n    <p>request_id: {id}</p>\n  </body>\n</html>\n",
+                escape(message)
+            ),
+            Form::Xml => format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n  <message>{}</message>\n  \
+                 <requestid>{id}</requestid>\n</error>\n",
+                escape(message)
+            ),
+            Form::Plain => format!("{message}\nrequest_id: {id}\n"),
+        }
+    }
+
+    /// The form of one media range; `None` if it asks for something else.
+    fn of(range: &str) -> Option<Form> {
+        match range.split(';').next().unwrap_or_default().trim() {
+            "application/json" | "application/*" | "*/*" => Some(Form::Json),
+            "text/html" | "text/*" => Some(Form::Html),
+            "text/plain" => Some(Form::Plain),
+            "application/xml" | "text/xml" => Some(Form::Xml),
+            _ => None,
+        }
+    }
+
+    /// The form that an `Accept` header prefers.
+    fn accepted(accept: &str) -> Form {
+        let mut best = (0.0, Form::Json);
+        for range in accept.split(',') {
+            let quality = range
+                .split(';')
+                .skip(1)
+                .find_map(|parameter| parameter.trim().strip_prefix("q="))
+                .map_or(1.0, |q| q.trim().parse::<f32>().unwrap_or(0.0));
+            if quality > best.0 {
+                best = (quality, Form::of(range).unwrap_or(best.1));
+            }
+        }
+        best.1
+    }
+}
+
+/// An error in the form that the client accepts; JSON unless it asks for another.
+pub fn error(request: &HeaderMap, status: StatusCode, message: &str, request_id: &str) -> Response<Body> {
+    let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    form(accept.map_or(Form::Json, Form::accepted), status, message, request_id)
+}
+
+/// An error that the server rather than a plugin finds: text unless the client accepts or sends something else.
+pub fn server_error(request: &HeaderMap, status: StatusCode, request_id: &str) -> Response<Body> {
+    let message = match status.as_u16() {
+        400 => "Bad request",
+        404 => "Not found",
+        405 => "Method not allowed",
+        408 => "Request timeout",
+        411 => "Length required",
+        412 => "Precondition failed",
+        413 => "Payload too large",
+        414 => "URI too long",
+        417 => "Expectation failed",
+        431 => "Request header or cookie too large",
+        500 => "An unexpected error occurred",
+        502 => "An invalid response was received from the upstream server",
+        503 => "The upstream server is currently unavailable",
+        504 => "The upstream server is timing out",
+        _ => "The upstream server responded with an error",
+    };
+    let asked =
+        request.get(ACCEPT).or_else(|| request.get(CONTENT_TYPE)).and_then(|value| value.to_str().ok());
+    form(asked.map_or(Form::Plain, Form::accepted), status, message, request_id)
+}
+
+fn form(form: Form, status: StatusCode, message: &str, request_id: &str) -> Response<Body> {
+    answer(status, form.content_type(), form.write(message, request_id))
+}
+
+/// The answer when no upstream answered.
+pub fn forward_error(request: &HeaderMap, failure: ForwardError, request_id: &str) -> Response<Body> {
+    let status = match failure {
+        ForwardError::Answer(answer) => return *answer,
+        ForwardError::Resolve { .. } => {
+            return error(request, StatusCode::SERVICE_UNAVAILABLE, "name resolution failed", request_id);
+        }
+        ForwardError::NoTarget { .. } => {
+            let message = "failure to get a peer from the ring-balancer";
+            return error(request, StatusCode::SERVICE_UNAVAILABLE, message, request_id);
+        }
+        ForwardError::Connect { .. } | ForwardError::Invalid { .. } => StatusCode::BAD_GATEWAY,
+        ForwardError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+        ForwardError::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        ForwardError::Body(BodyError::TimedOut) => StatusCode::REQUEST_TIMEOUT,
+        ForwardError::Body(_) => StatusCode::BAD_REQUEST,
+    };
+    server_error(request, status, request_id)
+}
+
+/// `{"message": ...}` with this status.
+pub fn exit(status: StatusCode, message: &str) -> Response<Body> {
+    json(status, format!("{{\"message\":{}}}", quote(message)))
+}
 
 /// A JSON text with this status.
 pub fn json(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::full(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    answer(status, Form::Json.content_type(), text)
+}
+
+/// The page that a web server shows beside a redirection.
+pub fn redirection(status: StatusCode, location: &str) -> Response<Body> {
+    let title = format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default());
+    let page = format!(
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
+         </body>\r\n</html>\r\n"
+    );
+    let mut response = answer(status, "text/html", page);
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(http::header::LOCATION, location);
+    }
     response
 }
 
-/// What a plugin answers instead of an upstream: `{"message": ...}`.
-pub fn plugin_error(status: StatusCode, message: &str) -> Response<Body> {
-    json(status, serde_json::json!({ "message": message }).to_string())
+fn answer(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_follows_what_is_accepted() {
+        for (accept, form) in [
+            ("text/html,application/json;q=0.5", Form::Html),
+            ("text/plain;q=0.2, application/xml;q=0.9", Form::Xml),
+            ("image/png", Form::Json),
+            ("*/*", Form::Json),
+            ("", Form::Json),
+            ("text/plain", Form::Plain),
+        ] {
+            assert_eq!(Form::accepted(accept), form, "{accept}");
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_cannot_break_out_of_their_form() {
+        let read = |response: Response<Body>| response.into_body().read(1000);
+        let text = read(exit(StatusCode::BAD_REQUEST, "say \"<b>\"")).await.unwrap_or_default();
+        assert_eq!(text, "{\"message\":\"say \\\"<b>\\\"\"}");
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/html"));
+        let page = read(error(&headers, StatusCode::BAD_REQUEST, "<b>", "id")).await.unwrap_or_default();
+        assert!(String::from_utf8_lossy(&page).contains("<p>&lt;b&gt;.</p>"));
+    }
 }

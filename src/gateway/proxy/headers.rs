@@ -1,13 +1,39 @@
 //! Headers that the proxy itself sets, takes away or passes on.
 
+use super::connection::Connection;
 use super::context::Identity;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
 
 const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
 const CONSUMER_CUSTOM_ID: HeaderName = HeaderName::from_static("x-consumer-custom-id");
 const CONSUMER_USERNAME: HeaderName = HeaderName::from_static("x-consumer-username");
 const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
 const ANONYMOUS: HeaderName = HeaderName::from_static("x-anonymous-consumer");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// The request's id, sent to the upstream and to the client.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
+
+/// Media types of text, to which the server names its character set.
+const TEXTS: &[&str] = &[
+    "text/html",
+    "text/xml",
+    "text/plain",
+    "text/vnd.wap.wml",
+    "application/javascript",
+    "application/rss+xml",
+];
 
 /// Tells the upstream who the client is, and takes away what the client itself may have claimed.
 pub fn set_identity(headers: &mut HeaderMap, identity: &Identity) {
@@ -21,4 +47,144 @@ pub fn set_identity(headers: &mut HeaderMap, identity: &Identity) {
     set(CONSUMER_USERNAME, consumer.and_then(|c| c.username.as_deref()));
     set(CREDENTIAL_IDENTIFIER, identity.credential.as_deref().map(|c| &*c.id));
     set(ANONYMOUS, identity.credential.is_none().then_some("true"));
+}
+
+/// What the upstream is told about the client's request.
+pub struct Forwarded<'a> {
+    /// The connection that it came by.
+    pub connection: &'a Connection,
+    /// The host it asked for, without a port.
+    pub host: &'a str,
+    /// Its path, as it came.
+    pub path: &'a str,
+    /// The part of the path that the route strips.
+    pub prefix: Option<&'a str>,
+    /// The gateway's name in `Via`.
+    pub via: &'a HeaderValue,
+    /// The request's id.
+    pub request_id: &'a str,
+}
+
+/// The headers for the upstream, made of the client's: without what belongs to one connection only, and with
+/// what the upstream is told. `host` is taken out. WebSocket upgrades are kept.
+pub fn outbound(client: &HeaderMap, forwarded: &Forwarded<'_>) -> HeaderMap {
+    let mut headers = client.clone();
+    headers.remove(HOST);
+    let upgrade = is_websocket(client);
+    strip_connection(&mut headers, upgrade);
+    let trailers = client.get_all(TE).iter().any(|te| lists(te, "trailers"));
+    headers.remove(TE);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    headers.remove(PROXY);
+    if upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    let connection = forwarded.connection;
+    append_to_list(&mut headers, FORWARDED_FOR, &connection.client_ip);
+    headers.insert(REAL_IP, connection.client_ip.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(connection.scheme));
+    headers.insert(FORWARDED_PORT, connection.port.clone());
+    let mut set = |name: HeaderName, text: Option<&str>| match text.map(HeaderValue::from_str) {
+        Some(Ok(value)) => drop(headers.insert(name, value)),
+        _ => drop(headers.remove(name)),
+    };
+    set(FORWARDED_HOST, Some(forwarded.host));
+    set(FORWARDED_PATH, Some(forwarded.path));
+    set(FORWARDED_PREFIX, forwarded.prefix.filter(|prefix| *prefix != "/"));
+    set(REQUEST_ID, Some(forwarded.request_id));
+    append_to_list(&mut headers, VIA, forwarded.via);
+    headers
+}
+
+/// Makes an upstream's headers fit for the client's connection.
+pub fn inbound(headers: &mut HeaderMap, upgraded: bool, trailers: bool) {
+    strip_connection(headers, upgraded);
+    if !trailers {
+        headers.remove(TRAILER);
+    }
+}
+
+/// Names the character set of texts that do not, as the server does that Kong is built on.
+pub fn name_charset(headers: &mut HeaderMap) {
+    if headers.contains_key(CONTENT_ENCODING) {
+        return;
+    }
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return };
+    if TEXTS.contains(&kind)
+        && let Ok(named) = HeaderValue::from_str(&format!("{kind}; charset=UTF-8"))
+    {
+        headers.insert(CONTENT_TYPE, named);
+    }
+}
+
+/// Whether a request asks for a WebSocket.
+pub fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Whether a request lets the answer have trailers.
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(TE).iter().any(|te| lists(te, "trailers"))
+}
+
+/// The value of a cookie.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let values = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| pair.trim().split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+}
+
+/// Removes what belongs to one connection only: the usual headers, and those that `Connection` names.
+fn strip_connection(headers: &mut HeaderMap, keep_upgrade: bool) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|name| {
+                !["close", "keep-alive", "upgrade"].iter().any(|known| name.eq_ignore_ascii_case(known))
+            })
+            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        if !keep_upgrade {
+            headers.remove(CONNECTION);
+        }
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(TRANSFER_ENCODING);
+    if !keep_upgrade {
+        headers.remove(UPGRADE);
+    }
+}
+
+fn lists(value: &HeaderValue, word: &str) -> bool {
+    value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+}
+
+/// Puts a value at the end of a comma-separated list, or begins one.
+pub fn append_to_list(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(entry) => drop(entry.insert(value.clone())),
+        Entry::Occupied(mut entry) => {
+            let mut joined = Vec::new();
+            for earlier in entry.iter() {
+                joined.extend_from_slice(earlier.as_bytes());
+                joined.extend_from_slice(b", ");
+            }
+            joined.extend_from_slice(value.as_bytes());
+            if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+                entry.insert(joined);
+            }
+        }
+    }
 }

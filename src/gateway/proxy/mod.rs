@@ -3,17 +3,33 @@
 //! It executes a [`Snapshot`] made from the store's rows. What does not live here: the store and its APIs, what
 //! each plugin does (`plugins`), and what AI providers speak (`llm`).
 
+mod balancer;
 mod body;
 mod client;
+mod connection;
 mod context;
 mod errors;
+mod forward;
+mod handle;
 mod headers;
+mod live;
+mod paths;
+mod respond;
+mod router;
+mod scopes;
+mod serve;
 mod snapshot;
 mod tls;
+mod upgrade;
 mod views;
 
 pub use body::{Body, BodyError};
 pub use client::{Client, Peer, Unsent};
 pub use context::{Context, Forward, ForwardError, Identity, Inbound, Limits, Outbound, Record, Try};
-pub use snapshot::Snapshot;
+pub use live::{Options, Proxy, Report};
+pub use serve::serve;
+pub use snapshot::{Configuration, Configured, RoutePlan, Snapshot};
 pub use views::{Consumer, ConsumerGroup, Credential, Route, Service};
+
+/// The plugins of one request, in order.
+type Plugins = smallvec::SmallVec<[std::sync::Arc<Configured>; 8]>;

@@ -5,6 +5,68 @@ use crate::value::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Reads a service. What a row lacks is as Kong's schema has it by default.
+pub fn service(row: &Arc<Value>) -> Service {
+    let time = |field| {
+        Duration::from_millis(integer(row, field).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(60_000))
+    };
+    Service {
+        id: text(row, "id").unwrap_or_default(),
+        name: text(row, "name"),
+        protocol: text(row, "protocol").unwrap_or_else(|| "http".into()),
+        host: text(row, "host").unwrap_or_default(),
+        port: integer(row, "port").and_then(|port| u16::try_from(port).ok()).unwrap_or(80),
+        path: text(row, "path").unwrap_or_default(),
+        retries: integer(row, "retries").and_then(|n| u32::try_from(n).ok()).unwrap_or(5),
+        connect_timeout: time("connect_timeout"),
+        write_timeout: time("write_timeout"),
+        read_timeout: time("read_timeout"),
+        tls_verify: row.get("tls_verify").and_then(Value::as_bool),
+        row: Arc::clone(row),
+    }
+}
+
+/// Reads a route.
+pub fn route(row: &Arc<Value>) -> Route {
+    let flag = |field, default| row.get(field).and_then(Value::as_bool).unwrap_or(default);
+    let protocols = texts(row, "protocols");
+    Route {
+        id: text(row, "id").unwrap_or_default(),
+        name: text(row, "name"),
+        strip_path: flag("strip_path", true),
+        preserve_host: flag("preserve_host", false),
+        path_handling_v1: row.get("path_handling").and_then(Value::exposed_str) == Some("v1"),
+        https_redirect: integer(row, "https_redirect_status_code")
+            .and_then(|code| u16::try_from(code).ok())
+            .unwrap_or(426),
+        request_buffering: flag("request_buffering", true),
+        response_buffering: flag("response_buffering", true),
+        protocols: if protocols.is_empty() { vec!["http".into(), "https".into()] } else { protocols },
+        row: Arc::clone(row),
+    }
+}
+
+/// A text field, secret or not; `None` when absent or null.
+pub fn text(row: &Value, field: &str) -> Option<Box<str>> {
+    row.get(field).and_then(Value::exposed_str).map(Into::into)
+}
+
+/// A list of texts; absent is empty.
+pub fn texts(row: &Value, field: &str) -> Vec<Box<str>> {
+    let items = row.get(field).and_then(Value::as_array).unwrap_or_default();
+    items.iter().filter_map(|item| item.exposed_str().map(Into::into)).collect()
+}
+
+/// A whole number.
+pub fn integer(row: &Value, field: &str) -> Option<i64> {
+    row.get(field).and_then(Value::as_i64)
+}
+
+/// The id that a foreign field refers to.
+pub fn reference<'a>(row: &'a Value, field: &str) -> Option<&'a str> {
+    row.get(field)?.get("id")?.exposed_str()
+}
+
 /// A service: where requests are sent.
 #[derive(Clone, Debug)]
 pub struct Service {

@@ -1,0 +1,284 @@
+//! Upstreams: which of their targets takes a request.
+//!
+//! What does not live here: sending the request (`forward`), and finding out whether a target is healthy (`checks`).
+
+use super::context::Context;
+use super::views::{integer, text};
+use crate::gateway::health::Board;
+use crate::value::Value;
+use sha1::{Digest, Sha1};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The longest exact round; beyond it targets are drawn by weight.
+const LONGEST_ROUND: u64 = 10_000;
+
+/// An upstream with its targets.
+pub struct Upstream {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: Box<str>,
+    /// The `Host` header to send instead of the target's name.
+    pub host_header: Option<Box<str>>,
+    /// The targets, in order of creation.
+    pub targets: Vec<Target>,
+    /// The whole entity.
+    pub row: Arc<Value>,
+    algorithm: Algorithm,
+    hash_on: HashOn,
+    hash_fallback: HashOn,
+    rows: Vec<Arc<Value>>,
+}
+
+/// One target.
+pub struct Target {
+    /// `host:port` as stored.
+    pub name: Box<str>,
+    /// A host name or an address.
+    pub host: Box<str>,
+    /// The port.
+    pub port: u16,
+    /// Its share; 0 means none.
+    pub weight: u32,
+    in_flight: AtomicU32,
+    /// Microseconds, moving average; 0 until the first answer.
+    latency: AtomicU64,
+}
+
+enum Algorithm {
+    RoundRobin {
+        round: Vec<usize>,
+        next: AtomicUsize,
+    },
+    LeastConnections,
+    Latency,
+    /// Points on a ring, ascending.
+    ConsistentHashing(Vec<(u64, usize)>),
+}
+
+/// What a request is hashed by.
+enum HashOn {
+    Nothing,
+    Consumer,
+    Ip,
+    Path,
+    Header(Box<str>),
+    Cookie(Box<str>),
+    QueryArg(Box<str>),
+    UriCapture(Box<str>),
+}
+
+/// A target that was chosen, counted as busy until this is dropped.
+pub struct Chosen {
+    upstream: Arc<Upstream>,
+    /// Its position in [`Upstream::targets`].
+    pub position: usize,
+}
+
+impl Upstream {
+    /// Reads an upstream and its targets. Targets of which several rows tell: the last one counts.
+    pub fn new(row: &Arc<Value>, target_rows: &[&Arc<Value>]) -> Self {
+        let targets: Vec<Target> = target_rows.iter().filter_map(|row| target(row)).collect();
+        let algorithm = match row.get("algorithm").and_then(Value::exposed_str) {
+            Some("consistent-hashing") => Algorithm::ConsistentHashing(ring(&targets, row)),
+            Some("least-connections") => Algorithm::LeastConnections,
+            Some("latency") => Algorithm::Latency,
+            _ => Algorithm::RoundRobin { round: round(&targets), next: AtomicUsize::new(0) },
+        };
+        Upstream {
+            id: text(row, "id").and_then(|id| id.parse().ok()).unwrap_or_default(),
+            name: text(row, "name").unwrap_or_default(),
+            host_header: text(row, "host_header"),
+            targets,
+            row: Arc::clone(row),
+            algorithm,
+            hash_on: hash_on(row, "hash_on"),
+            hash_fallback: hash_on(row, "hash_fallback"),
+            rows: target_rows.iter().map(|row| Arc::clone(row)).collect(),
+        }
+    }
+
+    /// Whether this was made of exactly these rows.
+    pub fn is_made_of(&self, row: &Arc<Value>, targets: &[&Arc<Value>]) -> bool {
+        Arc::ptr_eq(&self.row, row)
+            && self.rows.len() == targets.len()
+            && self.rows.iter().zip(targets).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// Chooses a target that is healthy, has a weight, and is not among `tried`. `None` when there is none.
+    pub fn choose(self: &Arc<Self>, context: &Context, board: &Board, tried: &[usize]) -> Option<Chosen> {
+        let usable = |position: usize| {
+            self.targets.get(position).is_some_and(|target| {
+                target.weight > 0 && board.is_healthy(self.id, &target.name) && !tried.contains(&position)
+            })
+        };
+        let position = match &self.algorithm {
+            Algorithm::RoundRobin { round, next } => {
+                let start = next.fetch_add(1, Ordering::Relaxed);
+                (0..round.len())
+                    .filter_map(|n| round.get((start.wrapping_add(n)) % round.len().max(1)).copied())
+                    .find(|&position| usable(position))
+                    .or_else(|| (0..self.targets.len()).find(|&position| usable(position)))
+            }
+            Algorithm::LeastConnections => self.least(usable, |target| {
+                f64::from(target.in_flight.load(Ordering::Relaxed) + 1) / f64::from(target.weight.max(1))
+            }),
+            Algorithm::Latency => self.least(usable, |target| {
+                let waiting = f64::from(target.in_flight.load(Ordering::Relaxed) + 1);
+                target.latency.load(Ordering::Relaxed) as f64 * waiting / f64::from(target.weight.max(1))
+            }),
+            Algorithm::ConsistentHashing(ring) => {
+                let key = self.hash_on.value(context).or_else(|| self.hash_fallback.value(context));
+                let hash = match key {
+                    Some(key) => hash(key.as_bytes()),
+                    None => rand::random(),
+                };
+                let start = ring.partition_point(|(point, _)| *point < hash);
+                let around = ring.iter().skip(start).chain(ring.iter().take(start));
+                around.map(|(_, position)| *position).find(|&position| usable(position))
+            }
+        }?;
+        let target = self.targets.get(position)?;
+        target.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(Chosen { upstream: Arc::clone(self), position })
+    }
+
+    fn least(&self, usable: impl Fn(usize) -> bool, cost: impl Fn(&Target) -> f64) -> Option<usize> {
+        let usable = self.targets.iter().enumerate().filter(|(position, _)| usable(*position));
+        usable
+            .map(|(position, target)| (position, cost(target)))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(p, _)| p)
+    }
+}
+
+impl Chosen {
+    /// The target.
+    pub fn target(&self) -> Option<&Target> {
+        self.upstream.targets.get(self.position)
+    }
+
+    /// Tells how long the target took to answer.
+    pub fn answered(&self, after: Duration) {
+        let Some(target) = self.target() else { return };
+        let new = u64::try_from(after.as_micros()).unwrap_or(u64::MAX).max(1);
+        let old = target.latency.load(Ordering::Relaxed);
+        let average = if old == 0 { new } else { old - old / 8 + new / 8 };
+        target.latency.store(average, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        if let Some(target) = self.target() {
+            target.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl HashOn {
+    fn value(&self, context: &Context) -> Option<String> {
+        match self {
+            HashOn::Nothing => None,
+            HashOn::Consumer => {
+                context.identity.consumer.as_ref().map(|consumer| consumer.id.to_string()).or_else(|| {
+                    context.identity.credential.as_ref().map(|credential| credential.id.to_string())
+                })
+            }
+            HashOn::Ip => Some(context.inbound.client_ip.to_string()),
+            HashOn::Path => Some(context.inbound.uri.path().to_owned()),
+            HashOn::Header(name) => {
+                let values: Vec<_> = context.inbound.headers.get_all(&**name).iter().collect();
+                let texts = values.iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+                (!values.is_empty()).then(|| texts.collect::<Vec<_>>().join(", "))
+            }
+            HashOn::Cookie(name) => super::headers::cookie(&context.inbound.headers, name).map(str::to_owned),
+            HashOn::QueryArg(name) => context.query_arg(name),
+            HashOn::UriCapture(name) => {
+                context.captures.iter().find(|(n, _)| n == name).map(|(_, value)| value.to_string())
+            }
+        }
+    }
+}
+
+fn hash_on(row: &Value, field: &str) -> HashOn {
+    let named = |suffix: &str| text(row, &format!("{field}_{suffix}")).unwrap_or_default();
+    match row.get(field).and_then(Value::exposed_str) {
+        Some("consumer") => HashOn::Consumer,
+        Some("ip") => HashOn::Ip,
+        Some("path") => HashOn::Path,
+        Some("header") => HashOn::Header(named("header").to_lowercase().into()),
+        Some("cookie") => HashOn::Cookie(text(row, "hash_on_cookie").unwrap_or_default()),
+        Some("query_arg") => HashOn::QueryArg(named("query_arg")),
+        Some("uri_capture") => HashOn::UriCapture(named("uri_capture")),
+        _ => HashOn::Nothing,
+    }
+}
+
+fn target(row: &Value) -> Option<Target> {
+    let name = text(row, "target")?;
+    let (host, port) = match name.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
+        _ => (&*name, 8000),
+    };
+    Some(Target {
+        host: host.trim_matches(['[', ']']).into(),
+        port,
+        weight: integer(row, "weight").and_then(|weight| u32::try_from(weight).ok()).unwrap_or(100),
+        in_flight: AtomicU32::new(0),
+        latency: AtomicU64::new(0),
+        name,
+    })
+}
+
+/// A round in which every target comes as often as its weight says, evenly spread.
+fn round(targets: &[Target]) -> Vec<usize> {
+    let divisor = targets.iter().fold(0, |divisor, target| gcd(divisor, u64::from(target.weight))).max(1);
+    let mut shares: Vec<u64> = targets.iter().map(|target| u64::from(target.weight) / divisor).collect();
+    let total: u64 = shares.iter().sum();
+    if total > LONGEST_ROUND {
+        for share in shares.iter_mut().filter(|share| **share > 0) {
+            *share = (*share * LONGEST_ROUND / total).max(1);
+        }
+    }
+    let total: u64 = shares.iter().sum();
+    let mut credit = vec![0i64; targets.len()];
+    let mut round = Vec::new();
+    for _ in 0..total {
+        for (credit, share) in credit.iter_mut().zip(&shares) {
+            *credit += *share as i64;
+        }
+        let richest = credit.iter_mut().enumerate().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
+        if let Some((position, credit)) = richest {
+            *credit -= total as i64;
+            round.push(position);
+        }
+    }
+    round
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Points on a ring, as many for each target as its weight's share of the upstream's slots.
+fn ring(targets: &[Target], row: &Value) -> Vec<(u64, usize)> {
+    let slots =
+        integer(row, "slots").and_then(|slots| u64::try_from(slots).ok()).unwrap_or(10_000).min(65_536);
+    let total: u64 = targets.iter().map(|target| u64::from(target.weight)).sum();
+    let mut ring = Vec::new();
+    for (position, target) in targets.iter().enumerate().filter(|(_, target)| target.weight > 0) {
+        let points = (u64::from(target.weight) * slots / total.max(1)).max(1);
+        ring.extend((0..points).map(|n| (hash(format!("{}#{n}", target.name).as_bytes()), position)));
+    }
+    ring.sort_unstable();
+    ring
+}
+
+fn hash(data: &[u8]) -> u64 {
+    let digest = Sha1::digest(data);
+    digest.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+}

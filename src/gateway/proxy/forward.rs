@@ -1,0 +1,167 @@
+//! Sending a request on: finding the address, trying again, and what counts as a failure of the target.
+
+use super::balancer::Chosen;
+use super::body::Body;
+use super::client::{Client, Peer, Unsent};
+use super::context::{Context, ForwardError, Outbound, Try};
+use crate::gateway::health::Board;
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Where one attempt goes.
+struct Destination {
+    name: Box<str>,
+    port: u16,
+    host_header: Option<Box<str>>,
+    chosen: Option<Chosen>,
+}
+
+/// Sends the request on; another attempt follows a failed one as often as the limits allow.
+pub(super) async fn forward(
+    context: &mut Context,
+    board: &Board,
+    client: &Client,
+) -> Result<Response<Body>, ForwardError> {
+    let limits = context.outbound.limits;
+    let mut request = Some(request(&mut context.outbound)?);
+    let mut tried = Vec::new();
+    let mut attempt = 0;
+    context.record.sent = Some(Instant::now());
+    loop {
+        let destination = destination(context, board, &mut tried)?;
+        let address = client.resolve(&destination.name, destination.port, attempt as usize).await?;
+        let Some(mut sending) = request.take() else {
+            return Err(ForwardError::NoTarget { upstream: context.outbound.host.to_string() });
+        };
+        set_address(&mut sending, &context.outbound, &destination);
+        let again = (attempt < limits.retries).then(|| copy(&sending)).flatten();
+        let started = Instant::now();
+        let peer = peer(&context.outbound, &destination, address);
+        let answer = client.send_to(&peer, sending, &limits).await;
+        let failure = answer.as_ref().err().map(|unsent| unsent.reason.to_string());
+        context.record.tries.push(Try { ip: peer.address.ip(), port: peer.address.port(), failure });
+        match answer {
+            Ok(mut response) => {
+                context.record.answered = Some(Instant::now());
+                if let Some(chosen) = destination.chosen {
+                    chosen.answered(started.elapsed());
+                    // The target stays busy until the answer's body has gone by.
+                    response.extensions_mut().insert(super::respond::Busy::new(chosen));
+                }
+                return Ok(response);
+            }
+            Err(Unsent { reason, .. })
+                if matches!(reason, ForwardError::Body(_)) || attempt >= limits.retries =>
+            {
+                return Err(reason);
+            }
+            Err(Unsent { reason, request: unsent }) => match unsent.map(|unsent| *unsent).or(again) {
+                Some(next) => request = Some(next),
+                None => return Err(reason),
+            },
+        }
+        attempt += 1;
+    }
+}
+
+/// The request for the wire, without its address.
+fn request(outbound: &mut Outbound) -> Result<Request<Body>, ForwardError> {
+    let invalid = |reason: String| ForwardError::Invalid { target: outbound_target(outbound), reason };
+    let path = PathAndQuery::from_maybe_shared(outbound.target()).map_err(|e| invalid(e.to_string()))?;
+    let mut request = Request::new(std::mem::take(&mut outbound.body));
+    *request.method_mut() = outbound.method.clone();
+    *request.uri_mut() = Uri::from(path);
+    *request.headers_mut() = std::mem::take(&mut outbound.headers);
+    Ok(request)
+}
+
+fn outbound_target(outbound: &Outbound) -> String {
+    format!("{}:{}", outbound.host, outbound.port)
+}
+
+/// Another copy of a request that may be sent twice: its method says so, and its body is at hand.
+fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+    let body = match request.body() {
+        Body::Empty => Body::Empty,
+        Body::Full(data) => Body::Full(data.clone()),
+        Body::Incoming(_) | Body::Stream(_) => return None,
+    };
+    if !request.method().is_idempotent() || *request.method() == Method::CONNECT {
+        return None;
+    }
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.version_mut() = request.version();
+    Some(copy)
+}
+
+/// The host itself, or the target of the upstream of this name whose turn it is.
+fn destination(
+    context: &Context,
+    board: &Board,
+    tried: &mut Vec<usize>,
+) -> Result<Destination, ForwardError> {
+    let outbound = &context.outbound;
+    let Some(upstream) = context.snapshot.upstreams.get(&outbound.host) else {
+        let (name, port) = (outbound.host.clone(), outbound.port);
+        return Ok(Destination { name, port, host_header: None, chosen: None });
+    };
+    let chosen = upstream.choose(context, board, tried).or_else(|| {
+        // Every target was tried: a second round is better than none.
+        let again = !tried.is_empty();
+        tried.clear();
+        again.then(|| upstream.choose(context, board, tried)).flatten()
+    });
+    let no_target = || ForwardError::NoTarget { upstream: upstream.name.to_string() };
+    let chosen = chosen.ok_or_else(no_target)?;
+    tried.push(chosen.position);
+    let target = chosen.target().ok_or_else(no_target)?;
+    let (name, port) = (target.host.clone(), target.port);
+    Ok(Destination { name, port, host_header: upstream.host_header.clone(), chosen: Some(chosen) })
+}
+
+/// Sets `host`, and for HTTP/2 the whole address.
+fn set_address(request: &mut Request<Body>, outbound: &Outbound, destination: &Destination) {
+    let usual = match &*outbound.scheme {
+        "https" | "grpcs" | "wss" => 443,
+        _ => 80,
+    };
+    let host = match (&outbound.host_header, &destination.host_header) {
+        (Some(kept), _) => kept.to_string(),
+        (None, given) => {
+            let name = given.as_deref().unwrap_or(&destination.name);
+            let name =
+                if name.contains(':') && !name.starts_with('[') { format!("[{name}]") } else { name.into() };
+            if destination.port == usual { name } else { format!("{name}:{}", destination.port) }
+        }
+    };
+    if is_http2(outbound) {
+        *request.version_mut() = Version::HTTP_2;
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(if usual == 443 { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Authority::try_from(host.as_str()).ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    } else if let Ok(value) = HeaderValue::try_from(host) {
+        request.headers_mut().insert(HOST, value);
+    }
+}
+
+fn peer(outbound: &Outbound, destination: &Destination, address: SocketAddr) -> Peer {
+    let tls = matches!(&*outbound.scheme, "https" | "grpcs" | "wss");
+    let name = || match &outbound.host_header {
+        Some(kept) => super::router::split_port(kept).0.into(),
+        None => destination.host_header.as_ref().unwrap_or(&destination.name).clone(),
+    };
+    Peer { address, server_name: tls.then(name), verify: outbound.limits.verify, http2: is_http2(outbound) }
+}
+
+fn is_http2(outbound: &Outbound) -> bool {
+    matches!(&*outbound.scheme, "grpc" | "grpcs")
+}

@@ -1,0 +1,406 @@
+//! One request from its head to its answer: route, plugins, upstream.
+
+use super::body::{Body, BodyError};
+use super::client::Client;
+use super::connection::Connection;
+use super::context::{Context, ForwardError, Identity, Inbound, Limits, Outbound, Record};
+use super::headers::{self, Forwarded};
+use super::live::Proxy;
+use super::paths::{self, Join};
+use super::respond::respond;
+use super::router::{Found, Question};
+use super::snapshot::{Configuration, Execution, RoutePlan, Snapshot};
+use super::upgrade::Upgrade;
+use super::{Plugins, errors};
+use crate::diagnostics::{Diagnostic, codes};
+use crate::gateway::plugins::{Failure, Flow};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::time::Sleep;
+
+impl Proxy {
+    /// Answers one request. Whatever goes wrong becomes an answer.
+    pub(super) async fn handle(
+        &self,
+        connection: &Connection,
+        client: &Client,
+        mut request: Request<Incoming>,
+    ) -> Response<Body> {
+        let started = Instant::now();
+        let upgrade = Upgrade::asked(&mut request);
+        let (head, body) = request.into_parts();
+        let id = request_id();
+        let Some(host) = host(&head) else {
+            return errors::server_error(&head.headers, StatusCode::BAD_REQUEST, &id);
+        };
+        let read = Arc::new(AtomicU64::new(0));
+        let body = client_body(body, self.options.client_timeout, &read);
+        let configuration = self.configuration().await;
+        let inbound = Inbound {
+            host: super::router::split_port(&host).0.to_ascii_lowercase().into(),
+            method: head.method,
+            uri: head.uri,
+            version: head.version,
+            headers: head.headers,
+            scheme: connection.scheme,
+            peer: connection.peer,
+            local: connection.local,
+            client_ip: connection.ip(),
+            started,
+            started_at: SystemTime::now(),
+        };
+        let normal = paths::normalize(inbound.uri.path());
+        let matched =
+            normal.as_deref().and_then(|path| find(&configuration, connection, &inbound, &host, path));
+        let Some((snapshot, plan, found, path)) = matched else {
+            return self.no_route(&configuration, inbound, id, read).await;
+        };
+        let prefix = found.prefix.filter(|_| plan.route.strip_path);
+        let forwarded = Forwarded {
+            connection,
+            host: &inbound.host,
+            path: inbound.uri.path(),
+            prefix: prefix.as_deref(),
+            via: &self.via,
+            request_id: &id,
+        };
+        let headers = headers::outbound(&inbound.headers, &forwarded);
+        let outbound = outbound(plan, &inbound, &host, path, prefix.as_deref(), headers, body);
+        let captures = found.captures;
+        let context = Box::new(Context {
+            captures,
+            outbound,
+            inbound,
+            snapshot: Arc::clone(snapshot),
+            route: Some(Arc::clone(&plan.route)),
+            service: plan.service.clone(),
+            identity: Identity::default(),
+            request_id: id,
+            state: Extensions::new(),
+            log: serde_json::Map::new(),
+            response_headers: HeaderMap::new(),
+            record: Record::default(),
+            forwarder: None,
+            read,
+        });
+        self.run(client, plan, context, upgrade).await
+    }
+
+    /// The way of a request whose route is known.
+    async fn run(
+        &self,
+        client: &Client,
+        plan: &RoutePlan,
+        mut context: Box<Context>,
+        upgrade: Option<Upgrade>,
+    ) -> Response<Body> {
+        if let Some(refusal) = refusal(plan, &context) {
+            return respond(self, context, Plugins::new(), refusal).await;
+        }
+        let (plugins, ended) = self.access(plan, &mut context).await;
+        let answer = match ended {
+            Some(answer) => answer,
+            None => match self.send(&mut context, client).await {
+                Ok(mut answer) => {
+                    context.record.proxied = true;
+                    context.record.upstream_status = Some(answer.status());
+                    let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+                    let trailers = headers::takes_trailers(&context.inbound.headers);
+                    headers::inbound(answer.headers_mut(), upgraded, trailers);
+                    match upgrade {
+                        Some(upgrade) if upgraded => upgrade.connect(&mut answer),
+                        _ if upgraded => answer = bad_gateway(&context),
+                        _ => {}
+                    }
+                    answer
+                }
+                Err(failure) => errors::forward_error(&context.inbound.headers, failure, &context.request_id),
+            },
+        };
+        respond(self, context, plugins, answer).await
+    }
+
+    async fn send(&self, context: &mut Context, client: &Client) -> Result<Response<Body>, ForwardError> {
+        if let Some(forwarder) = context.forwarder.take() {
+            let sent = Instant::now();
+            let answer = forwarder.forward(context, client).await?;
+            context.record.sent.get_or_insert(sent);
+            context.record.answered.get_or_insert_with(Instant::now);
+            return Ok(answer);
+        }
+        if context.service.is_none() {
+            let message = "no Service found with those values";
+            return Err(ForwardError::Answer(Box::new(
+                context.error(StatusCode::SERVICE_UNAVAILABLE, message),
+            )));
+        }
+        super::forward::forward(context, &self.board, client).await
+    }
+
+    /// Runs the access phases. All plugins that apply are given back, also those after one that answered: their
+    /// response phases run in any case.
+    async fn access(&self, plan: &RoutePlan, context: &mut Context) -> (Plugins, Option<Response<Body>>) {
+        let mut plugins = Plugins::new();
+        let mut ended = None;
+        for slot in &plan.slots {
+            let Some(configured) = slot.pick(context.identity.consumer.as_deref()).map(Arc::clone) else {
+                continue;
+            };
+            if ended.is_none() {
+                ended = match &configured.execution {
+                    Execution::Runs(plugin) => match plugin.access(context).await {
+                        Ok(Flow::Continue) => None,
+                        Ok(Flow::Respond(answer)) => Some(answer),
+                        Err(failure) => {
+                            self.report_failure(&failure);
+                            Some(unexpected())
+                        }
+                    },
+                    Execution::Skipped => None,
+                    Execution::Broken => Some(unexpected()),
+                };
+            }
+            plugins.push(configured);
+        }
+        (plugins, ended)
+    }
+
+    /// The answer to a request that no route takes: the response phases of plugins without a scope run.
+    async fn no_route(
+        &self,
+        configuration: &Configuration,
+        inbound: Inbound,
+        id: Box<str>,
+        read: Arc<AtomicU64>,
+    ) -> Response<Body> {
+        let snapshot = configuration.planes.first().map(Arc::clone).unwrap_or_default();
+        let plugins: Plugins = snapshot.globals.iter().map(Arc::clone).collect();
+        let answer =
+            errors::error(&inbound.headers, StatusCode::NOT_FOUND, "no Route matched with those values", &id);
+        let outbound = Outbound {
+            method: inbound.method.clone(),
+            scheme: inbound.scheme.into(),
+            host: Box::default(),
+            port: 0,
+            path: inbound.uri.path().to_owned(),
+            query: None,
+            headers: HeaderMap::new(),
+            host_header: None,
+            limits: Limits::default(),
+            body: Body::Empty,
+        };
+        let context = Box::new(Context {
+            captures: Vec::new(),
+            inbound,
+            outbound,
+            snapshot,
+            route: None,
+            service: None,
+            identity: Identity::default(),
+            request_id: id,
+            state: Extensions::new(),
+            log: serde_json::Map::new(),
+            response_headers: HeaderMap::new(),
+            record: Record::default(),
+            forwarder: None,
+            read,
+        });
+        respond(self, context, plugins, answer).await
+    }
+
+    pub(super) fn report_failure(&self, failure: &Failure) {
+        (self.options.report)(&Diagnostic::error(codes::REFUSED_REQUEST, failure.to_string()));
+    }
+}
+
+fn unexpected() -> Response<Body> {
+    errors::exit(StatusCode::INTERNAL_SERVER_ERROR, "An unexpected error occurred")
+}
+
+fn bad_gateway(context: &Context) -> Response<Body> {
+    errors::server_error(&context.inbound.headers, StatusCode::BAD_GATEWAY, &context.request_id)
+}
+
+/// The host that a request names, with its port; `None` when it should name one and does not, or names several.
+fn host(head: &http::request::Parts) -> Option<Box<str>> {
+    if let Some(authority) = head.uri.authority() {
+        return Some(authority.as_str().into());
+    }
+    let mut named = head.headers.get_all(HOST).iter();
+    match (named.next(), named.next()) {
+        (Some(host), None) => host.to_str().ok().map(Into::into),
+        (None, _) if head.version < Version::HTTP_11 => Some(Box::default()),
+        _ => None,
+    }
+}
+
+fn find<'c, 'r>(
+    configuration: &'c Configuration,
+    connection: &'r Connection,
+    inbound: &'r Inbound,
+    host: &'r str,
+    path: &'r str,
+) -> Option<(&'c Arc<Snapshot>, &'c RoutePlan, Found<'r>, &'r str)> {
+    let question = Question {
+        method: &inbound.method,
+        path,
+        query: inbound.uri.query(),
+        host,
+        scheme: connection.scheme,
+        sni: connection.sni.as_deref(),
+        headers: &inbound.headers,
+        source: connection.peer,
+        destination: connection.local,
+    };
+    configuration.planes.iter().find_map(|snapshot| {
+        let found = snapshot.router.find(&question)?;
+        let plan = snapshot.routes.get(found.route)?;
+        Some((snapshot, &**plan, found, path))
+    })
+}
+
+fn outbound(
+    plan: &RoutePlan,
+    inbound: &Inbound,
+    host: &str,
+    path: &str,
+    prefix: Option<&str>,
+    headers: HeaderMap,
+    body: Body,
+) -> Outbound {
+    let service = plan.service.as_deref();
+    let join = Join {
+        base: service.map_or("", |service| &service.path),
+        prefix,
+        strip: plan.route.strip_path,
+        v1: plan.route.path_handling_v1,
+    };
+    let limits = service.map(|service| Limits {
+        connect: service.connect_timeout,
+        write: service.write_timeout,
+        read: service.read_timeout,
+        retries: service.retries,
+        verify: service.tls_verify.unwrap_or(false),
+    });
+    Outbound {
+        method: inbound.method.clone(),
+        scheme: service.map_or_else(|| "http".into(), |service| service.protocol.clone()),
+        host: service.map(|service| service.host.clone()).unwrap_or_default(),
+        port: service.map_or(80, |service| service.port),
+        path: paths::escape(join.apply(path)),
+        query: inbound.uri.query().map(str::to_owned),
+        headers,
+        host_header: plan.route.preserve_host.then(|| host.into()),
+        limits: limits.unwrap_or_default(),
+        body,
+    }
+}
+
+/// The answer to a request that takes a route by the wrong protocol.
+fn refusal(plan: &RoutePlan, context: &Context) -> Option<Response<Body>> {
+    let speaks = |protocol: &str| plan.route.protocols.iter().any(|p| &**p == protocol);
+    let inbound = &context.inbound;
+    if speaks("https") && !speaks("http") && inbound.scheme != "https" {
+        return Some(match StatusCode::from_u16(plan.route.https_redirect) {
+            Ok(status) if status.is_redirection() => {
+                let target = inbound.uri.path_and_query().map_or("/", |target| target.as_str());
+                errors::redirection(status, &format!("https://{}{target}", inbound.host))
+            }
+            _ => upgrade_required(context, "Please use HTTPS protocol", "TLS/1.2, HTTP/1.1"),
+        });
+    }
+    if !speaks("grpc") && !speaks("grpcs") {
+        return None;
+    }
+    let grpc = inbound
+        .headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if !grpc {
+        let message = "Non-gRPC request matched gRPC route";
+        return Some(context.error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    if inbound.version != Version::HTTP_2 {
+        return Some(upgrade_required(context, "Please use HTTP2 protocol", "HTTP/2"));
+    }
+    if !speaks("grpc") && inbound.scheme != "https" {
+        let mut answer = Response::new(Body::Empty);
+        for (name, value) in [
+            ("content-type", "application/grpc"),
+            ("grpc-status", "1"),
+            ("grpc-message", "gRPC request matched gRPCs route"),
+        ] {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        return Some(answer);
+    }
+    None
+}
+
+fn upgrade_required(context: &Context, message: &str, protocols: &'static str) -> Response<Body> {
+    let mut answer = context.error(StatusCode::UPGRADE_REQUIRED, message);
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.headers_mut().insert(UPGRADE, HeaderValue::from_static(protocols));
+    answer
+}
+
+/// 32 hexadecimal digits that nobody can guess.
+fn request_id() -> Box<str> {
+    format!("{:032x}", rand::random::<u128>()).into()
+}
+
+fn client_body(incoming: Incoming, idle: Duration, read: &Arc<AtomicU64>) -> Body {
+    if http_body::Body::is_end_stream(&incoming) {
+        return Body::Empty;
+    }
+    Body::stream(ClientBody { incoming, idle, timer: None, read: Arc::clone(read) })
+}
+
+/// A client's body: counts, and fails when nothing comes for too long.
+struct ClientBody {
+    incoming: Incoming,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    read: Arc<AtomicU64>,
+}
+
+impl http_body::Body for ClientBody {
+    type Data = bytes::Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.timer = None;
+                if let Some(Ok(frame)) = &frame
+                    && let Some(data) = frame.data_ref()
+                {
+                    self.read.fetch_add(data.len() as u64, Ordering::Relaxed);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+            }
+            Poll::Pending => {
+                let idle = self.idle;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::TimedOut)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,143 @@
+//! The proxy itself: its options, what it keeps, and the configuration of the moment.
+
+use super::snapshot::Configuration;
+use crate::diagnostics::Diagnostic;
+use crate::gateway::Source;
+use crate::gateway::health::Board;
+use crate::gateway::plugins::{Environment, Shared};
+use crate::schema::Flavor;
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Takes problems that only the operator should see. They never hold secrets.
+pub type Report = Arc<dyn Fn(&Diagnostic) + Send + Sync>;
+
+/// How a proxy behaves.
+#[derive(Clone)]
+pub struct Options {
+    /// The Kong that is stood in for.
+    pub flavor: Flavor,
+    /// The built-in mock provider, to which goes whatever would go to an AI provider's own address.
+    pub mock: Option<SocketAddr>,
+    /// Takes problems: configurations that cannot be executed, failures of plugins.
+    pub report: Report,
+    /// How many threads serve requests; 0 stands for one a core.
+    pub threads: usize,
+    /// How long a client may take between two parts of a request, and between two requests.
+    pub client_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            flavor: Flavor::Kong314,
+            mock: None,
+            report: Arc::new(|_| {}),
+            threads: 0,
+            client_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("flavor", &self.flavor)
+            .field("mock", &self.mock)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A proxy. It serves any number of listeners; see [`serve`](super::serve).
+pub struct Proxy {
+    source: Arc<dyn Source>,
+    /// The health of upstreams' targets.
+    pub(super) board: Arc<Board>,
+    pub(super) options: Options,
+    pub(super) environment: Environment,
+    /// What plugins keep longer than a snapshot.
+    pub(super) shared: Arc<Shared>,
+    /// `1.1 kong/3.10.0`: for `Via` on both ways.
+    pub(super) via: HeaderValue,
+    /// `kong/3.10.0`.
+    pub(super) server: HeaderValue,
+    current: ArcSwap<Configuration>,
+    building: tokio::sync::Mutex<()>,
+}
+
+impl Proxy {
+    /// A proxy that executes what the source holds.
+    pub fn new(source: Arc<dyn Source>, board: Arc<Board>, options: Options) -> Self {
+        let server = format!("kong/{}", options.flavor.reported_version());
+        let header =
+            |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("kong"));
+        let environment = Environment { flavor: options.flavor, mock: options.mock };
+        let shared = Arc::new(Shared::default());
+        let first = Configuration::build(
+            source.version(),
+            &source.planes(),
+            &Configuration::default(),
+            &shared,
+            &environment,
+        );
+        let proxy = Proxy {
+            via: header(&format!("1.1 {server}")),
+            server: header(&server),
+            current: ArcSwap::from_pointee(Configuration::default()),
+            building: tokio::sync::Mutex::new(()),
+            source,
+            board,
+            options,
+            environment,
+            shared,
+        };
+        proxy.publish(first);
+        proxy
+    }
+
+    /// What the plugins share, for instance the counters that the Admin API's `/metrics` shows.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The configuration of the moment: a change that was acknowledged before this call is in it. Many changes at
+    /// once are built once; meanwhile the callers wait, and requests under way keep what they have.
+    pub async fn configuration(&self) -> Arc<Configuration> {
+        let current = self.current.load();
+        if current.version == self.source.version() {
+            return Arc::clone(&current);
+        }
+        drop(current);
+        let _building = self.building.lock().await;
+        let current = self.current.load_full();
+        let version = self.source.version();
+        if current.version == version {
+            return current;
+        }
+        let source = Arc::clone(&self.source);
+        let (shared, environment) = (Arc::clone(&self.shared), self.environment.clone());
+        let previous = Arc::clone(&current);
+        let built = tokio::task::spawn_blocking(move || {
+            Configuration::build(version, &source.planes(), &previous, &shared, &environment)
+        });
+        match built.await {
+            Ok(built) => self.publish(built),
+            // The runtime is shutting down: the last requests are served by what there is.
+            Err(_) => current,
+        }
+    }
+
+    fn publish(&self, built: Configuration) -> Arc<Configuration> {
+        for problem in built.planes.iter().flat_map(|plane| &plane.problems) {
+            (self.options.report)(problem);
+        }
+        let built = Arc::new(built);
+        self.current.store(Arc::clone(&built));
+        built
+    }
+}

@@ -1,0 +1,301 @@
+//! One rule of the router: what a route asks of a request, and where it stands in the order.
+
+use super::{Found, Question};
+use crate::gateway::plugins::ConfigError;
+use crate::gateway::proxy::views::Route;
+use crate::value::Value;
+use http::header::HeaderName;
+use ipnet::IpNet;
+use regex::Regex;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use uuid::Uuid;
+
+/// Kong's namespace for the ids of the parts of a route whose paths differ in length.
+const PARTS: Uuid = Uuid::from_u128(0x7f14_5bf9_0dce_4f91_98eb_debb_ce4b_9f6b);
+
+/// A rule: all that is present must match.
+pub(super) struct Rule {
+    route: usize,
+    priority: u64,
+    id: Uuid,
+    snis: Vec<Box<str>>,
+    sources: Vec<Net>,
+    destinations: Vec<Net>,
+    methods: Vec<Box<str>>,
+    hosts: Vec<Host>,
+    plain_hosts: Vec<Box<str>>,
+    paths: Paths,
+    headers: Vec<(HeaderName, Vec<HeaderTest>)>,
+}
+
+enum Paths {
+    Any,
+    Plain(Vec<Box<str>>),
+    Regex(Vec<Regex>),
+}
+
+struct Host {
+    name: Box<str>,
+    part: HostPart,
+    port: Option<u16>,
+}
+
+enum HostPart {
+    Whole,
+    Beginning,
+    End,
+}
+
+struct Net {
+    ip: Option<IpNet>,
+    port: Option<u16>,
+}
+
+enum HeaderTest {
+    Equal(Box<str>),
+    Regex(Regex),
+}
+
+/// The rules of a route: one for its regular expressions, one for each length of its plain paths.
+pub(super) fn rules(position: usize, route: &Route) -> Result<Vec<Rule>, ConfigError> {
+    let id: Uuid = route.id.parse().unwrap_or_default();
+    let mut groups: Vec<(usize, Vec<&str>)> = Vec::new();
+    for path in texts(&route.row, "paths") {
+        let key = if path.starts_with('~') { 0 } else { path.len() };
+        match groups.iter_mut().find(|(length, _)| *length == key) {
+            Some((_, group)) => group.push(path),
+            None => groups.push((key, vec![path])),
+        }
+    }
+    match groups.as_slice() {
+        [] => Ok(vec![rule(position, route, id, &[])?]),
+        [(_, paths)] => Ok(vec![rule(position, route, id, paths)?]),
+        several => several
+            .iter()
+            .zip(1..)
+            .map(|((_, paths), part)| {
+                let id = Uuid::new_v5(&PARTS, format!("{}#{part}", route.id).as_bytes());
+                rule(position, route, id, paths)
+            })
+            .collect(),
+    }
+}
+
+fn rule(position: usize, route: &Route, id: Uuid, paths: &[&str]) -> Result<Rule, ConfigError> {
+    let row = &route.row;
+    let hosts: Vec<Host> = texts(row, "hosts").map(host).collect();
+    let plain = hosts.iter().all(|host| matches!(host.part, HostPart::Whole) && host.port.is_none());
+    let paths = match paths.first() {
+        None => Paths::Any,
+        Some(first) if first.starts_with('~') => {
+            Paths::Regex(paths.iter().map(|path| path_regex(path)).collect::<Result<_, _>>()?)
+        }
+        Some(_) => Paths::Plain(paths.iter().map(|&path| path.into()).collect()),
+    };
+    let mut rule = Rule {
+        route: position,
+        priority: 0,
+        id,
+        snis: texts(row, "snis").map(|sni| sni.strip_suffix('.').unwrap_or(sni).into()).collect(),
+        sources: nets(row, "sources")?,
+        destinations: nets(row, "destinations")?,
+        methods: texts(row, "methods").map(Into::into).collect(),
+        plain_hosts: if plain { hosts.iter().map(|host| host.name.clone()).collect() } else { Vec::new() },
+        hosts,
+        paths,
+        headers: headers(row)?,
+    };
+    rule.priority = rule.priority(row);
+    Ok(rule)
+}
+
+impl Rule {
+    /// Rules are sorted by this, the greatest first.
+    pub(super) fn order(&self) -> (u64, Uuid) {
+        (self.priority, self.id)
+    }
+
+    /// The hosts, if the rule has some and all are plain names without a port.
+    pub(super) fn plain_hosts(&self) -> Option<&[Box<str>]> {
+        (!self.plain_hosts.is_empty()).then_some(&self.plain_hosts)
+    }
+
+    /// The path prefixes, if the rule has plain ones.
+    pub(super) fn plain_paths(&self) -> Option<&[Box<str>]> {
+        match &self.paths {
+            Paths::Plain(prefixes) => Some(prefixes),
+            _ => None,
+        }
+    }
+
+    /// Kong's number: how many sorts of rules, then plain hosts, headers, regular expressions with their priority,
+    /// and the length of plain paths.
+    fn priority(&self, row: &Value) -> u64 {
+        let headers = self.headers.len().min(255) as u64;
+        let sorts = [
+            !self.sources.is_empty(),
+            !self.destinations.is_empty(),
+            !self.methods.is_empty(),
+            !self.hosts.is_empty(),
+            !self.headers.is_empty(),
+            !self.snis.is_empty(),
+            !matches!(self.paths, Paths::Any),
+        ];
+        let weight = sorts.iter().filter(|present| **present).count() as u64;
+        let no_wildcard = self.hosts.iter().all(|host| matches!(host.part, HostPart::Whole));
+        let plain_hosts = u64::from(!self.hosts.is_empty() && no_wildcard);
+        let (regex, regex_priority, length) = match &self.paths {
+            Paths::Any => (0, 0, 0),
+            Paths::Plain(prefixes) => (0, 0, prefixes.first().map_or(0, |p| p.len()) as u64 & 0x7_FFFF),
+            Paths::Regex(_) => (1, row.get("regex_priority").and_then(Value::as_i64).unwrap_or(0), 0),
+        };
+        (weight << 61)
+            | (plain_hosts << 60)
+            | (headers << 52)
+            | (regex << 51)
+            | ((regex_priority as u64) << 19)
+            | length
+    }
+
+    /// What matched, if all of the rule does.
+    pub(super) fn matches<'a>(
+        &self,
+        question: &Question<'a>,
+        host: &str,
+        port: Option<u16>,
+    ) -> Option<Found<'a>> {
+        if !self.methods.is_empty() && !self.methods.iter().any(|m| &**m == question.method.as_str()) {
+            return None;
+        }
+        let port = port.unwrap_or(question.destination.port());
+        if !self.hosts.is_empty() && !self.hosts.iter().any(|pattern| pattern.matches(host, port)) {
+            return None;
+        }
+        if !self.snis.is_empty() && question.scheme == "https" {
+            let sni = question.sni?;
+            if !self.snis.iter().any(|name| &**name == sni) {
+                return None;
+            }
+        }
+        let net = |nets: &[Net], address| nets.is_empty() || nets.iter().any(|net| net.matches(address));
+        if !net(&self.sources, question.source) || !net(&self.destinations, question.destination) {
+            return None;
+        }
+        let asked = |(name, tests): &(HeaderName, Vec<HeaderTest>)| {
+            question.headers.get_all(name).iter().any(|value| {
+                let text = String::from_utf8_lossy(value.as_bytes()).to_lowercase();
+                tests.iter().any(|test| test.matches(&text))
+            })
+        };
+        if !self.headers.iter().all(asked) {
+            return None;
+        }
+        self.match_path(question.path)
+    }
+
+    fn match_path<'a>(&self, path: &'a str) -> Option<Found<'a>> {
+        let mut found = Found { route: self.route, prefix: None, captures: Vec::new() };
+        match &self.paths {
+            Paths::Any => {}
+            Paths::Plain(prefixes) => {
+                let prefix = prefixes.iter().find(|prefix| path.starts_with(&***prefix))?;
+                found.prefix = path.get(..prefix.len()).map(Cow::Borrowed);
+            }
+            Paths::Regex(patterns) => {
+                let (pattern, captures) =
+                    patterns.iter().find_map(|pattern| pattern.captures(path).map(|c| (pattern, c)))?;
+                found.prefix = captures.get(0).map(|whole| Cow::Borrowed(whole.as_str()));
+                for (number, name) in pattern.capture_names().enumerate().skip(1) {
+                    let Some(part) = captures.get(number) else { continue };
+                    found.captures.push((number.to_string().into(), part.as_str().into()));
+                    if let Some(name) = name {
+                        found.captures.push((name.into(), part.as_str().into()));
+                    }
+                }
+            }
+        }
+        Some(found)
+    }
+}
+
+impl Host {
+    fn matches(&self, host: &str, port: u16) -> bool {
+        let name = match self.part {
+            HostPart::Whole => host == &*self.name,
+            HostPart::Beginning => host.starts_with(&*self.name),
+            HostPart::End => host.ends_with(&*self.name),
+        };
+        name && self.port.is_none_or(|wanted| wanted == port)
+    }
+}
+
+impl Net {
+    fn matches(&self, address: SocketAddr) -> bool {
+        self.ip.is_none_or(|net| net.contains(&address.ip().to_canonical()))
+            && self.port.is_none_or(|port| port == address.port())
+    }
+}
+
+impl HeaderTest {
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            HeaderTest::Equal(wanted) => text == &**wanted,
+            HeaderTest::Regex(pattern) => pattern.is_match(text),
+        }
+    }
+}
+
+fn texts<'a>(row: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {
+    row.get(field).and_then(Value::as_array).unwrap_or_default().iter().filter_map(Value::exposed_str)
+}
+
+fn host(text: &str) -> Host {
+    let (name, port) = super::split_port(text);
+    let (name, part) = match (name.strip_prefix('*'), name.strip_suffix('*')) {
+        (Some(end), _) => (end, HostPart::End),
+        (None, Some(beginning)) => (beginning, HostPart::Beginning),
+        (None, None) => (name, HostPart::Whole),
+    };
+    Host { name: name.into(), part, port }
+}
+
+/// A path's regular expression matches from the beginning.
+fn path_regex(path: &str) -> Result<Regex, ConfigError> {
+    let pattern = path.strip_prefix('~').unwrap_or(path);
+    Regex::new(&format!("^{pattern}")).map_err(|e| ConfigError::new("paths", e.to_string()))
+}
+
+fn headers(row: &Value) -> Result<Vec<(HeaderName, Vec<HeaderTest>)>, ConfigError> {
+    let Some(headers) = row.get("headers").and_then(Value::as_object) else { return Ok(Vec::new()) };
+    headers
+        .iter()
+        .map(|(name, values)| {
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|e| ConfigError::new("headers", e.to_string()))?;
+            let values = values.as_array().unwrap_or_default().iter().filter_map(Value::exposed_str);
+            let tests = values.map(|value| match value.strip_prefix("~*") {
+                Some(pattern) => Regex::new(&pattern.to_lowercase())
+                    .map(HeaderTest::Regex)
+                    .map_err(|e| ConfigError::new("headers", e.to_string())),
+                None => Ok(HeaderTest::Equal(value.to_lowercase().into())),
+            });
+            Ok((name, tests.collect::<Result<_, _>>()?))
+        })
+        .collect()
+}
+
+fn nets(row: &Value, field: &str) -> Result<Vec<Net>, ConfigError> {
+    let items = row.get(field).and_then(Value::as_array).unwrap_or_default();
+    let net = |item: &Value| {
+        let ip = item.get("ip").and_then(Value::exposed_str).map(|text| {
+            text.parse::<IpNet>()
+                .map(|net| net.trunc())
+                .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+                .map_err(|_| ConfigError::new(field, "no address"))
+        });
+        let port = item.get("port").and_then(Value::as_i64).and_then(|port| u16::try_from(port).ok());
+        Ok(Net { ip: ip.transpose()?, port })
+    };
+    items.iter().map(net).collect()
+}

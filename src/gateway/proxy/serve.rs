@@ -1,0 +1,149 @@
+//! Accepting connections and serving them on threads of their own, one runtime a thread: a client's connection and
+//! the upstream's that serves it never change threads.
+
+use super::client::Client;
+use super::connection::Connection;
+use super::live::Proxy;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The largest request head, in bytes; beyond it the answer is 431.
+const LARGEST_HEAD: usize = 64 * 1024;
+/// How long requests may go on once the proxy stops.
+const DRAIN: Duration = Duration::from_millis(700);
+/// How many connections may wait for a thread.
+const BACKLOG: usize = 1024;
+
+/// Serves a listener until `shutdown`; then no connection is accepted any more, and open requests have a moment to
+/// finish. Must be called inside a runtime, which only accepts.
+pub async fn serve(listener: TcpListener, tls: bool, proxy: Arc<Proxy>, shutdown: CancellationToken) {
+    let Ok(local) = listener.local_addr() else { return };
+    let workers = Workers::start(&proxy, tls, local, &shutdown);
+    let mut next = 0usize;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let Ok((stream, peer)) = accepted else {
+            // Out of descriptors, most likely: let some connections end.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let Ok(stream) = stream.into_std() else { continue };
+        next = next.wrapping_add(1);
+        if let Some(worker) = workers.senders.get(next % workers.senders.len().max(1)) {
+            let _ = worker.send((stream, peer)).await;
+        }
+    }
+    drop(listener);
+    let _ = tokio::task::spawn_blocking(move || workers.join()).await;
+}
+
+struct Workers {
+    senders: Vec<mpsc::Sender<(std::net::TcpStream, SocketAddr)>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    fn start(proxy: &Arc<Proxy>, tls: bool, local: SocketAddr, shutdown: &CancellationToken) -> Self {
+        let count = match proxy.options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let mut workers = Workers { senders: Vec::new(), threads: Vec::new() };
+        for number in 0..count {
+            let (sender, receiver) = mpsc::channel(BACKLOG);
+            let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { continue };
+            let thread = std::thread::Builder::new()
+                .name(format!("proxy-{number}"))
+                .spawn(move || runtime.block_on(work(receiver, proxy, tls, local, shutdown)));
+            if let Ok(thread) = thread {
+                workers.senders.push(sender);
+                workers.threads.push(thread);
+            }
+        }
+        workers
+    }
+
+    fn join(self) {
+        drop(self.senders);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn work(
+    mut connections: mpsc::Receiver<(std::net::TcpStream, SocketAddr)>,
+    proxy: Arc<Proxy>,
+    tls: bool,
+    local: SocketAddr,
+    shutdown: CancellationToken,
+) {
+    let client = Client::default();
+    let open = TaskTracker::new();
+    loop {
+        let next = tokio::select! {
+            next = connections.recv() => next,
+            () = shutdown.cancelled() => None,
+        };
+        let Some((stream, peer)) = next else { break };
+        let Ok(stream) = TcpStream::from_std(stream) else { continue };
+        let local = stream.local_addr().unwrap_or(local);
+        let (proxy, client, shutdown) = (Arc::clone(&proxy), client.clone(), shutdown.clone());
+        open.spawn(async move {
+            if tls {
+                return;
+            }
+            let connection = Connection::new(peer, local, "http", None);
+            converse(stream, connection, proxy, client, shutdown).await;
+        });
+    }
+    open.close();
+    let _ = tokio::time::timeout(DRAIN, open.wait()).await;
+}
+
+async fn converse<S>(
+    stream: S,
+    connection: Connection,
+    proxy: Arc<Proxy>,
+    client: Client,
+    shutdown: CancellationToken,
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(proxy.options.client_timeout)
+        .max_buf_size(LARGEST_HEAD);
+    let connection = Arc::new(connection);
+    let service = service_fn(move |request| {
+        let (proxy, client, connection) = (Arc::clone(&proxy), client.clone(), Arc::clone(&connection));
+        async move { Ok::<_, Infallible>(proxy.handle(&connection, &client, request).await) }
+    });
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        // What breaks a connection concerns nobody else: the client sees it.
+        _ = serving.as_mut() => return,
+        () = shutdown.cancelled() => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    let _ = serving.await;
+}
