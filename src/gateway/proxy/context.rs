@@ -197,6 +197,8 @@ pub struct Context {
     pub response_headers: HeaderMap,
     /// Times and sizes, known piece by piece.
     pub record: Record,
+    /// The proxy's client, for requests that plugins make by themselves.
+    pub client: Client,
     pub(super) forwarder: Option<Arc<dyn Forward>>,
     pub(super) read: Arc<AtomicU64>,
 }

@@ -59,7 +59,7 @@ impl Proxy {
         let matched =
             normal.as_deref().and_then(|path| find(&configuration, connection, &inbound, &host, path));
         let Some((snapshot, plan, found, path)) = matched else {
-            return self.no_route(&configuration, inbound, id, read).await;
+            return self.no_route(&configuration, client, inbound, id, read).await;
         };
         let prefix = found.prefix.filter(|_| plan.route.strip_path);
         let forwarded = Forwarded {
@@ -86,6 +86,7 @@ impl Proxy {
             log: serde_json::Map::new(),
             response_headers: HeaderMap::new(),
             record: Record::default(),
+            client: client.clone(),
             forwarder: None,
             read,
         });
@@ -175,6 +176,7 @@ impl Proxy {
     async fn no_route(
         &self,
         configuration: &Configuration,
+        client: &Client,
         inbound: Inbound,
         id: Box<str>,
         read: Arc<AtomicU64>,
@@ -208,6 +210,7 @@ impl Proxy {
             log: serde_json::Map::new(),
             response_headers: HeaderMap::new(),
             record: Record::default(),
+            client: client.clone(),
             forwarder: None,
             read,
         });
