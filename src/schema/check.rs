@@ -36,11 +36,24 @@ pub fn check_as(schemas: &Schemas, kind: &Kind, body: &Value, mode: Mode) -> Vec
                 faults.set(key, fault);
             } else {
                 check_members(View::of(schemas, kind, body), members, mode, &mut faults);
+                if kind.ttl {
+                    check_ttl(members, &mut faults);
+                }
             }
         }
         None => faults.rule("expected an input table".to_owned()),
     }
     faults.into_violations()
+}
+
+/// `ttl` is an option of a request more than a field: seconds until the entity goes.
+fn check_ttl(members: &Map, faults: &mut Members) {
+    let Some(ttl) = members.get("ttl") else { return };
+    match ttl.as_i64() {
+        _ if ttl.is_null() => faults.clear("ttl"),
+        Some(0..=100_000_000) => faults.clear("ttl"),
+        _ => faults.set("ttl", invalid("must be an integer between 0 and 100000000")),
+    }
 }
 
 /// A kind with subschemas is not checked further when its key names none.
@@ -126,7 +139,7 @@ pub(super) fn check_field(field: &Field, value: &Value) -> Result<(), Fault> {
         return Ok(());
     }
     for check in &field.checks {
-        run(check, field, value).map_err(own_words)?;
+        run(check, value).map_err(own_words)?;
     }
     Ok(())
 }
@@ -266,7 +279,7 @@ fn length(value: &Value) -> usize {
     }
 }
 
-fn run(check: &Check, field: &Field, value: &Value) -> Result<(), Fault> {
+fn run(check: &Check, value: &Value) -> Result<(), Fault> {
     let text = value.exposed_str().unwrap_or_default();
     let number = value.as_f64();
     let demand = |holds: bool, message: &dyn Fn() -> String| {
@@ -319,9 +332,7 @@ fn run(check: &Check, field: &Field, value: &Value) -> Result<(), Fault> {
             demand(patterns.iter().any(|pattern| pattern.is_match(text)), &|| words(err))
         }
         Check::Uuid => demand(checks::is_uuid(text), &|| "expected a valid UUID".to_owned()),
-        Check::IsRegex => {
-            demand(checks::regex_fault(text).is_none(), &|| format!("not a valid regex: {}", show(value)))
-        }
+        Check::IsRegex => demand(checks::is_regex(text), &|| format!("not a valid regex: {}", show(value))),
         Check::Timestamp => {
             demand(number.is_none_or(|n| n > 0.0), &|| "expected a valid timestamp".to_owned())
         }
@@ -343,6 +354,6 @@ fn run(check: &Check, field: &Field, value: &Value) -> Result<(), Fault> {
                 format!("these sets are mutually exclusive: {}", sets.join(", "))
             })
         }
-        Check::Named(name) => checks::run(name, field, value),
+        Check::Named(name) => checks::run(name, value),
     }
 }

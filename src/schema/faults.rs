@@ -86,6 +86,11 @@ impl Members {
         self.fields.insert(name.into(), fault);
     }
 
+    /// Takes a member's fault back.
+    pub fn clear(&mut self, name: &str) {
+        self.fields.remove(name);
+    }
+
     /// The fault of a member of a member.
     pub fn set_at(&mut self, path: &Path, fault: Fault) {
         let Some((Step::Key(last), way)) = path.steps().split_last() else { return };

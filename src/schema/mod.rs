@@ -21,6 +21,8 @@ mod url;
 mod view;
 
 #[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
 mod tests;
 
 pub use bundled::Schemas;

@@ -104,13 +104,13 @@ fn served(json: &JsonMap<String, Json>) -> Json {
 }
 
 /// A record from `fields`, `entity_checks` and `shorthand_fields`.
-pub fn record(json: &JsonMap<String, Json>, in_chain: bool) -> Outcome<Record> {
+pub fn record(json: &JsonMap<String, Json>) -> Outcome<Record> {
     let mut out = Record::default();
     for (name, definition) in named(json, "fields")? {
-        out.fields.push(field(name, definition, in_chain).map_err(|reason| format!("{name}: {reason}"))?);
+        out.fields.push(field(name, definition).map_err(|reason| format!("{name}: {reason}"))?);
     }
     for (name, definition) in named(json, "shorthand_fields")? {
-        let field = field(name, definition, in_chain).map_err(|reason| format!("{name}: {reason}"))?;
+        let field = field(name, definition).map_err(|reason| format!("{name}: {reason}"))?;
         out.shorthands.push(Shorthand { field, expand: text(definition, "expand") });
     }
     for check in json.get("entity_checks").and_then(Json::as_array).into_iter().flatten() {
@@ -163,17 +163,12 @@ fn values(json: &Json) -> Vec<Value> {
     json.as_array().into_iter().flatten().cloned().map(Value::from).collect()
 }
 
-/// A field. `in_chain` says that only records stand between it and the entity: there Kong makes records required
-/// that do not say otherwise.
-pub fn field(name: &str, json: &JsonMap<String, Json>, in_chain: bool) -> Outcome<Field> {
-    let ty = field_type(json, in_chain)?;
-    let required = match json.get("required").and_then(Json::as_bool) {
-        Some(required) => required,
-        None => in_chain && matches!(ty, Type::Record(_)),
-    };
+/// A field by its name, which is empty for elements, keys and values.
+pub fn field(name: &str, json: &JsonMap<String, Json>) -> Outcome<Field> {
+    let ty = field_type(json)?;
     Ok(Field {
         name: name.into(),
-        required,
+        required: flag(json, "required"),
         default: json.get("default").cloned().map(Value::from),
         auto: flag(json, "auto"),
         unique: flag(json, "unique"),
@@ -190,12 +185,10 @@ pub fn field(name: &str, json: &JsonMap<String, Json>, in_chain: bool) -> Outcom
     })
 }
 
-fn field_type(json: &JsonMap<String, Json>, in_chain: bool) -> Outcome<Type> {
+fn field_type(json: &JsonMap<String, Json>) -> Outcome<Type> {
     let part = |word: &str| -> Outcome<Box<Field>> {
         match json.get(word) {
-            Some(Json::Object(inner)) => {
-                field("", inner, false).map(Box::new).map_err(|e| format!("{word}: {e}"))
-            }
+            Some(Json::Object(inner)) => field("", inner).map(Box::new).map_err(|e| format!("{word}: {e}")),
             _ => Err(format!("'{word}' is missing")),
         }
     };
@@ -208,7 +201,7 @@ fn field_type(json: &JsonMap<String, Json>, in_chain: bool) -> Outcome<Type> {
         "set" => Type::Set(part("elements")?),
         "map" => Type::Map { keys: part("keys")?, values: part("values")? },
         "record" if flag(json, "abstract") => Type::Abstract,
-        "record" => Type::Record(Arc::new(record(json, in_chain)?)),
+        "record" => Type::Record(Arc::new(record(json)?)),
         "foreign" => Type::Foreign {
             reference: text(json, "reference").ok_or("'reference' is missing")?,
             on_delete: match json.get("on_delete").and_then(Json::as_str) {
@@ -323,7 +316,10 @@ fn checks(json: &JsonMap<String, Json>) -> Outcome<Vec<Check>> {
                 Check::MatchAny(list.map(pattern).collect::<Outcome<_>>()?, words.into())
             }
             "contains" => Check::Contains(argument.clone().into()),
-            "check" => Check::Named(words()?.into()),
+            "check" => match checks_name(argument)? {
+                Some(name) => Check::Named(name.into()),
+                None => continue,
+            },
             "mutually_exclusive_subsets" => Check::MutuallyExclusiveSubsets(
                 argument.as_array().into_iter().flatten().map(values).collect(),
             ),
@@ -336,6 +332,15 @@ fn checks(json: &JsonMap<String, Json>) -> Outcome<Vec<Check>> {
         });
     }
     Ok(out)
+}
+
+/// The name of a coded check: a text, or a list of `{name, since, until}` of which the flavor's one is left.
+fn checks_name(argument: &Json) -> Outcome<Option<&str>> {
+    match argument {
+        Json::String(name) => Ok(Some(name)),
+        Json::Array(list) => Ok(list.first().and_then(|item| item.get("name")?.as_str())),
+        _ => Err("'check' must be a name".to_owned()),
+    }
 }
 
 /// A field's definition by its dotted path.
@@ -365,7 +370,7 @@ fn condition(
         merged.extend(own.iter().map(|(k, v)| (k.clone(), v.clone())));
     }
     // A condition on a list looks at the items only if it says so itself.
-    field("", &merged, false).map(Box::new)
+    field("", &merged).map(Box::new)
 }
 
 fn entity_check(json: &JsonMap<String, Json>, check: &Json) -> Outcome<EntityCheck> {
@@ -428,7 +433,7 @@ pub fn plugin(name: &str, json: &Json) -> Result<PluginSchema, SchemaError> {
     };
     Ok(PluginSchema {
         name: name.into(),
-        record: Arc::new(record(members, true).map_err(fault)?),
+        record: Arc::new(record(members).map_err(fault)?),
         priority: members.get("priority").and_then(Json::as_i64).unwrap_or(0),
         supported_partials: members
             .get("supported_partials")
@@ -478,7 +483,7 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
             hidden: texts(report.get("hidden")),
             order: texts(report.get("order")),
         },
-        record: Arc::new(record(members, true).map_err(fault)?),
+        record: Arc::new(record(members).map_err(fault)?),
         subschema: match members.get("subschema").and_then(Json::as_object) {
             Some(words) => Some(subschema(members, words).map_err(fault)?),
             None => None,
@@ -520,10 +525,10 @@ fn subschema(kind: &JsonMap<String, Json>, words: &JsonMap<String, Json>) -> Out
                 let mut members = variant.as_object().cloned().unwrap_or_default();
                 // Rules of a variant read the kind's fields too.
                 let mut fields = members.get("fields").and_then(Json::as_array).cloned().unwrap_or_default();
-                let own = record(&members, true)?;
+                let own = record(&members)?;
                 fields.extend(kind.get("fields").and_then(Json::as_array).into_iter().flatten().cloned());
                 members.insert("fields".to_owned(), Json::Array(fields));
-                let full = record(&members, true)?;
+                let full = record(&members)?;
                 let record = Arc::new(Record { entity_checks: full.entity_checks, ..own });
                 inline.extend(texts(members.get("names")).into_iter().map(|name| (name, record.clone())));
             }

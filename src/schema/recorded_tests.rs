@@ -1,0 +1,181 @@
+//! Schemas against what a real gateway answered: run with `FOREDECK_RECORDINGS=FOLDER cargo test recorded -- --ignored`.
+//!
+//! `FOLDER/exchanges/*.json` hold requests and answers, `FOLDER/plugin-examples.json` configurations that are valid.
+
+use super::*;
+use crate::value::Value;
+use serde_json::{Value as Json, json};
+use std::path::PathBuf;
+
+fn recordings() -> PathBuf {
+    std::env::var_os("FOREDECK_RECORDINGS").map(PathBuf::from).expect("FOREDECK_RECORDINGS is a folder")
+}
+
+fn read(path: &std::path::Path) -> Json {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A reference by name is looked up before anything is checked.
+fn resolve(kind: &Kind, body: &mut Json) {
+    for (field, _) in kind.record.foreign() {
+        if let Some(reference) = body.get_mut(&*field.name).filter(|it| it.get("name").is_some()) {
+            *reference = json!({"id": "9d4e1b5c-8a1f-4c57-9d2b-0f6d8d2f3a11"});
+        }
+    }
+}
+
+/// Earlier answers are not at hand: any id will do.
+fn fill_in(json: &mut Json) {
+    match json {
+        Json::String(text) if text.starts_with("{{") => {
+            "9d4e1b5c-8a1f-4c57-9d2b-0f6d8d2f3a11".clone_into(text)
+        }
+        Json::Array(items) => items.iter_mut().for_each(fill_in),
+        Json::Object(members) => members.values_mut().for_each(fill_in),
+        _ => {}
+    }
+}
+
+/// The kind that a POST creates, and the foreign field that its path sets.
+fn kind_of<'a>(schemas: &'a Schemas, path: &str) -> Option<(&'a Kind, Option<String>)> {
+    let steps: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let named = |name: &str| schemas.kinds().iter().find(|kind| *kind.path == *name);
+    match steps.as_slice() {
+        [collection] => named(collection).map(|kind| (&**kind, None)),
+        [parent, _, nested] => {
+            let parent = named(parent)?;
+            schemas.kinds().iter().find_map(|kind| {
+                let (field, _) = kind.record.foreign().find(|(_, reference)| **reference == *parent.name)?;
+                (*kind.nested_path == **nested).then(|| (&**kind, Some(field.name.to_string())))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Lists of words that the gateway prints in the order of a hash table.
+fn normal(json: &Json) -> Json {
+    match json {
+        Json::String(text) => {
+            let mut out = String::new();
+            let mut rest = text.as_str();
+            let leads = ["expected one of: ", "non-empty: "];
+            while let Some((at, lead)) = leads.iter().filter_map(|lead| Some((rest.find(lead)?, lead))).min()
+            {
+                let (before, list) = rest.split_at(at + lead.len());
+                let (list, after) =
+                    list.split_at(list.find([';', '(', ')', '\n', '"']).unwrap_or(list.len()));
+                let mut words: Vec<&str> = list.split(',').map(str::trim).collect();
+                words.sort_unstable();
+                out += before;
+                out += &words.join(", ");
+                rest = after;
+            }
+            out += rest;
+            Json::String(out)
+        }
+        Json::Array(items) => Json::Array(items.iter().map(normal).collect()),
+        Json::Object(members) => members.iter().map(|(key, member)| (key.clone(), normal(member))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// `GEN` stands for whatever the recording left out.
+fn same(expected: &Json, got: &Json) -> bool {
+    match (expected, got) {
+        (Json::String(left_out), Json::String(_)) if left_out == "GEN" => true,
+        (Json::Object(a), Json::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => expected == got,
+    }
+}
+
+fn faults(schemas: &Schemas, kind: &Kind, body: &Json) -> Vec<Violation> {
+    let mut body = Value::from(body.clone());
+    let found = expand_shorthands(schemas, kind, &mut body);
+    if !found.is_empty() {
+        return found;
+    }
+    fill_defaults(schemas, kind, &mut body, true);
+    check(schemas, kind, &body)
+}
+
+#[test]
+#[ignore = "needs FOREDECK_RECORDINGS"]
+fn recorded_exchanges_are_answered_alike() {
+    let schemas = Schemas::bundled(Flavor::Kong310);
+    let (mut alike, mut total) = (0, 0);
+    let mut files: Vec<_> = std::fs::read_dir(recordings().join("exchanges"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    for file in files {
+        let scenario = read(&file);
+        for (n, step) in scenario["steps"].as_array().unwrap().iter().enumerate() {
+            let (method, path) = step["do"].as_str().unwrap().split_once(' ').unwrap();
+            let Some((kind, parent)) = kind_of(&schemas, path) else { continue };
+            let mut body = step["body"].clone();
+            let answer = &step["expect"];
+            if method != "POST" || !body.is_object() || answer["status"] == 404 {
+                continue;
+            }
+            fill_in(&mut body);
+            resolve(kind, &mut body);
+            if let Some(parent) = parent {
+                body[parent] = json!({"id": "9d4e1b5c-8a1f-4c57-9d2b-0f6d8d2f3a11"});
+            }
+            // What only a gateway can answer: taken values, references that lead nowhere, options of the request.
+            let expected = match (answer["status"].as_u64(), answer["body"]["code"].as_u64()) {
+                // Whether another certificate has the name.
+                (Some(400), _) if answer["body"]["fields"]["snis"].is_string() => continue,
+                (Some(400), Some(11)) => continue,
+                (Some(400), Some(2)) => normal(&answer["body"]["fields"]),
+                (Some(400), None | Some(13)) => continue,
+                _ => json!({}),
+            };
+            total += 1;
+            let found = faults(&schemas, kind, &body);
+            let (message, fields) = kong_error(&found);
+            let same_words = found.is_empty()
+                || answer["body"]["message"]
+                    .as_str()
+                    .is_none_or(|words| normal(&json!(words)) == normal(&json!(message)));
+            if same(&expected, &normal(&fields)) && same_words {
+                alike += 1;
+            } else {
+                println!(
+                    "{}[{n}] {path} {}\n  want {expected} {}\n  got  {fields} {message}",
+                    file.file_name().unwrap().to_string_lossy(),
+                    step["body"],
+                    answer["body"]["message"]
+                );
+            }
+        }
+    }
+    println!("{alike} of {total} recorded requests are answered alike");
+    assert_eq!(alike, total);
+}
+
+#[test]
+#[ignore = "needs FOREDECK_RECORDINGS"]
+fn recorded_plugin_examples_are_valid() {
+    let schemas = Schemas::bundled(Flavor::Kong314);
+    let kind = schemas.kind("plugins").unwrap();
+    let examples = read(&recordings().join("plugin-examples.json"));
+    let (mut valid, mut total) = (0, 0);
+    for (name, configs) in examples.as_object().unwrap() {
+        for config in configs.as_array().unwrap() {
+            total += 1;
+            let found = faults(&schemas, kind, &json!({"name": name, "config": config}));
+            if found.is_empty() {
+                valid += 1;
+            } else {
+                println!("{name} {config}\n  {}", kong_error(&found).0);
+            }
+        }
+    }
+    println!("{valid} of {total} recorded configurations are valid");
+    assert_eq!(valid, total);
+}
