@@ -1,5 +1,6 @@
 //! The schemas of one flavor: the bundled ones, and live ones laid over them.
 
+use super::live;
 use super::notation::{self, SchemaError};
 use super::types::{Flavor, Kind, PluginSchema, Record, Subschema, Variants};
 use crate::value::Value;
@@ -209,10 +210,11 @@ impl Schemas {
         let mut merged = Vec::new();
         for kind in self.kinds() {
             merged.push(match kinds.get(&*kind.name) {
-                Some(live) => {
-                    let live = notation::kind(live)
+                Some(served) => {
+                    let live = notation::kind(served)
                         .map_err(|fault| SchemaError { schema: kind.name.to_string(), ..fault })?;
-                    Arc::new(Kind { record: live.record, served: live.served, ..Kind::clone(kind) })
+                    let record = Arc::new(live::complete(&live.record, &kind.record));
+                    Arc::new(Kind { record, served: live.served, ..Kind::clone(kind) })
                 }
                 None => kind.clone(),
             });
@@ -220,7 +222,11 @@ impl Schemas {
         let _ = out.kinds.set(merged);
         out.live = self.live.clone();
         for (name, json) in plugins {
-            out.live.insert(name.as_str().into(), Arc::new(notation::plugin(name, json)?));
+            let mut live = notation::plugin(name, json)?;
+            if let Some(bundled) = self.plugins.get(name, self.flavor) {
+                live = live::complete_plugin(live, bundled);
+            }
+            out.live.insert(name.as_str().into(), Arc::new(live));
         }
         Ok(out)
     }

@@ -1,6 +1,7 @@
 //! Default values, filled in as the gateway does and taken out again, and bodies made comparable.
 
 use super::bundled::Schemas;
+use super::checks::normal_form;
 use super::types::{Field, Kind, Type};
 use super::view::View;
 use crate::value::{Map, Value};
@@ -8,6 +9,7 @@ use crate::value::{Map, Value};
 /// Fills every default in, recursively, the config of plugins included.
 ///
 /// With `nulls`, optional fields without a value become null, as the Admin API shows them; otherwise they stay absent.
+/// Texts take the form in which the gateway stores them (targets get their port).
 /// Fields that the gateway makes (`auto`) and references are left to the caller. A field that is null stays null.
 pub fn fill_defaults(schemas: &Schemas, kind: &Kind, body: &mut Value, nulls: bool) {
     // The default of a subschema's key comes first: it decides on the other fields.
@@ -20,6 +22,10 @@ pub fn fill_defaults(schemas: &Schemas, kind: &Kind, body: &mut Value, nulls: bo
     let view = View::of(schemas, kind, body);
     if let Some(members) = body.as_object_mut() {
         fill(view, members, nulls);
+        super::shorthand::settle(&kind.record, members);
+        if kind.ttl && nulls && !members.contains_key("ttl") {
+            members.insert("ttl".into(), Value::Null);
+        }
     }
 }
 
@@ -92,6 +98,17 @@ fn fill_value(field: &Field, value: &mut Value, nulls: bool) {
             }
             if let Some(members) = value.as_object_mut() {
                 members.iter_mut().for_each(|(_, member)| fill_value(values, member, nulls));
+            }
+        }
+        Type::String => {
+            if let Some(name) = &field.normal
+                && let Some(normal) = value.exposed_str().and_then(|text| normal_form(name, text))
+            {
+                let origin = value.origin().cloned();
+                *value = Value::from(normal);
+                if let Some(origin) = origin {
+                    value.conceal(&origin);
+                }
             }
         }
         _ => {}

@@ -12,6 +12,7 @@ mod conceal;
 mod faults;
 mod fill;
 mod host;
+mod live;
 mod lua_pattern;
 mod notation;
 mod rules;

@@ -22,7 +22,7 @@ pub struct SchemaError {
 type Outcome<T> = Result<T, String>;
 
 /// Words of our own that `/schemas` does not serve.
-const OWN_WORDS: [&str; 5] = ["check", "expand", "credential", "verbatim", "computed"];
+const OWN_WORDS: [&str; 6] = ["check", "expand", "credential", "verbatim", "computed", "normal"];
 
 /// Drops what the flavor does not have, and the words that said so.
 ///
@@ -92,7 +92,7 @@ fn served(json: &JsonMap<String, Json>) -> Json {
         }
     }
     let mut out = JsonMap::new();
-    for word in ["fields", "shorthand_fields", "entity_checks"] {
+    for word in ["fields", "entity_checks"] {
         if let Some(part) = json.get(word) {
             let mut part = part.clone();
             strip(&mut part);
@@ -178,6 +178,7 @@ pub fn field(name: &str, json: &JsonMap<String, Json>) -> Outcome<Field> {
         verbatim: flag(json, "verbatim"),
         transient: flag(json, "transient"),
         computed: flag(json, "computed"),
+        normal: text(json, "normal"),
         err: text(json, "err"),
         checks: checks(json)?,
         deprecation: json.get("deprecation").and_then(Json::as_object).map(deprecation),

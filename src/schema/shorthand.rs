@@ -96,6 +96,21 @@ fn expand_one(shorthand: &Shorthand, members: &mut Map) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Lets fields that are shorthands too have their effect on each other once every default is there:
+/// an upstream's `hash_on: none` undoes consistent hashing.
+pub(super) fn settle(record: &Record, members: &mut Map) {
+    for shorthand in &record.shorthands {
+        let name = &shorthand.field.name;
+        if let (Some(function), Some(_)) = (&shorthand.expand, record.field(name))
+            && let Some(value) = members.get(name).cloned()
+        {
+            for (key, value) in named(function, value) {
+                members.insert(key.into(), value);
+            }
+        }
+    }
+}
+
 fn at<'a>(members: &'a Map, path: &Path) -> Option<&'a Value> {
     let mut steps = path.steps().iter();
     let Some(Step::Key(first)) = steps.next() else { return None };

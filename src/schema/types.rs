@@ -202,6 +202,8 @@ pub struct Field {
     pub transient: bool,
     /// The gateway computes it from other fields (digests); left out of comparison.
     pub computed: bool,
+    /// The named normal form in which the gateway stores the value (`target`: with a port).
+    pub normal: Option<Box<str>>,
     /// Words in place of those of the checks.
     pub err: Option<Box<str>>,
     /// The checks on a value, in the notation's order.

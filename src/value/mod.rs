@@ -64,6 +64,14 @@ impl Value {
         matches!(self, Value::Secret(_))
     }
 
+    /// Where this very value came from, when it is a secret.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Value::Secret(secret) => Some(secret.origin()),
+            _ => None,
+        }
+    }
+
     /// Whether this value or anything inside it is a secret.
     pub fn has_secret(&self) -> bool {
         match self {

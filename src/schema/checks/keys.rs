@@ -65,7 +65,7 @@ pub fn private_key(text: &str) -> Outcome {
 /// A public or private key, in PEM or as a JWK.
 pub fn key_of_any_format(text: &str) -> Outcome {
     let json = || serde_json::from_str(text).is_ok_and(|jwk| is_asymmetric_jwk(&jwk));
-    demand(pem_key(text).is_some() || json(), || "invalid key".to_owned())
+    demand(pem_key(text).is_some() || json(), || "invalid key")
 }
 
 fn public_key_of(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
@@ -87,13 +87,11 @@ fn matches(members: &Map, certificate: &str, key: &str) -> bool {
 }
 
 pub fn certificate_matches_key(members: &Map) -> Outcome {
-    demand(matches(members, "cert", "key"), || "certificate does not match key".to_owned())
+    demand(matches(members, "cert", "key"), || "certificate does not match key")
 }
 
 pub fn alternative_certificate_matches_key(members: &Map) -> Outcome {
-    demand(matches(members, "cert_alt", "key_alt"), || {
-        "alternative certificate does not match key".to_owned()
-    })
+    demand(matches(members, "cert_alt", "key_alt"), || "alternative certificate does not match key")
 }
 
 /// The two certificates serve clients of different abilities.
@@ -117,17 +115,17 @@ pub fn certificates_differ_in_type(members: &Map) -> Outcome {
 /// One certificate of an authority that is still valid.
 pub fn ca_certificate(members: &Map) -> Outcome {
     let cert = text(members, "cert").unwrap_or_default();
-    demand(cert.matches(BEGIN_CERTIFICATE).count() <= 1, || {
-        "please submit only one certificate at a time".to_owned()
-    })?;
+    demand(cert.matches(BEGIN_CERTIFICATE).count() <= 1, || "please submit only one certificate at a time")?;
     let Some(der) = certificate_der(cert) else { return Ok(()) };
     let Ok((_, parsed)) = X509Certificate::from_der(&der) else { return Ok(()) };
-    demand(parsed.validity().time_to_expiration().is_some() || parsed.validity().is_valid(), || {
-        "certificate expired, \"Not After\" time is in the past".to_owned()
-    })?;
-    demand(parsed.is_ca(), || {
-        "certificate does not appear to be a CA because it is missing the \"CA\" basic constraint".to_owned()
-    })
+    demand(
+        parsed.validity().time_to_expiration().is_some() || parsed.validity().is_valid(),
+        || "certificate expired, \"Not After\" time is in the past",
+    )?;
+    demand(
+        parsed.is_ca(),
+        || "certificate does not appear to be a CA because it is missing the \"CA\" basic constraint",
+    )
 }
 
 /// Whether a JWK is a key pair or a public key with all of its numbers.
@@ -150,8 +148,8 @@ pub fn jwk(members: &Map) -> Outcome {
     let json: serde_json::Value =
         serde_json::from_str(jwk).map_err(|_| "could not json decode jwk string".to_owned())?;
     let kid = json.get("kid").and_then(serde_json::Value::as_str);
-    demand(kid == text(members, "kid"), || "kid in jwk.kid must be equal to keys.kid".to_owned())?;
-    demand(is_asymmetric_jwk(&json), || "could not load JWK, likely not a valid key".to_owned())
+    demand(kid == text(members, "kid"), || "kid in jwk.kid must be equal to keys.kid")?;
+    demand(is_asymmetric_jwk(&json), || "could not load JWK, likely not a valid key")
 }
 
 /// A key pair in PEM, either half of which may be left out.
@@ -163,18 +161,16 @@ pub fn pem_keys(pem: &Value) -> Outcome {
     let read = |name: &str| half(name).map(|half| half.exposed_str().and_then(pem_key));
     let public = match read("public_key") {
         Some(Some(Key::Public(public))) => Some(public),
-        Some(_) => return Err("could not load public key".to_owned()),
+        Some(_) => return Err("could not load public key".into()),
         None => None,
     };
     let private = match read("private_key") {
         Some(Some(Key::Private(public))) => public,
-        Some(_) => return Err("could not load private key".to_owned()),
+        Some(_) => return Err("could not load private key".into()),
         None => None,
     };
     match (public, private) {
-        (Some(public), Some(own)) => {
-            demand(public == own, || "public key does not match private key".to_owned())
-        }
+        (Some(public), Some(own)) => demand(public == own, || "public key does not match private key"),
         _ => Ok(()),
     }
 }

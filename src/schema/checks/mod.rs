@@ -4,6 +4,7 @@ mod keys;
 mod paths;
 mod plugins;
 mod regexes;
+mod routes;
 mod texts;
 
 pub use paths::normalize_path;
@@ -13,13 +14,15 @@ use super::check::show;
 use super::faults::Fault;
 use super::types::ViolationKind;
 use crate::value::{Map, Value};
+use std::borrow::Cow;
 
-type Outcome = Result<(), String>;
+/// Words that are borrowed never quote a value, so that they may be shown of secrets too.
+type Outcome = Result<(), Cow<'static, str>>;
 type TextCheck = fn(&str) -> Outcome;
 type ValueCheck = fn(&Value) -> Outcome;
 type Rule = fn(&Map) -> Outcome;
 
-/// Checks on texts, by name. A message must not hold the text but through its one argument.
+/// Checks on texts, by name.
 const TEXT_CHECKS: &[(&str, TextCheck)] = &[
     ("acme_namespace", plugins::acme_namespace),
     ("certificate", keys::certificate),
@@ -73,7 +76,16 @@ const RULES: &[(&str, Rule)] = &[
     ("certificates_differ_in_type", keys::certificates_differ_in_type),
     ("jwk", keys::jwk),
     ("llm_statistics", plugins::llm_statistics),
+    ("route_expression", routes::route_expression),
 ];
+
+/// Normal forms of texts, by name: what the gateway stores in place of what it was given.
+const NORMAL_FORMS: &[(&str, fn(&str) -> Option<String>)] = &[("target", texts::normal_target)];
+
+/// The normal form of a text; `None` when it has none or is faulty.
+pub(super) fn normal_form(name: &str, text: &str) -> Option<String> {
+    NORMAL_FORMS.iter().find(|(each, _)| *each == name).and_then(|(_, normal)| normal(text))
+}
 
 /// The names of all checks on a field.
 #[cfg(test)]
@@ -98,16 +110,19 @@ pub(super) fn run(name: &str, value: &Value) -> Result<(), Fault> {
             None => Ok(()),
         },
     };
-    outcome.map_err(|message| {
-        let message = if value.has_secret() { format!("invalid value: {}", show(value)) } else { message };
+    outcome.map_err(|words| {
+        let message = match words {
+            Cow::Owned(_) if value.is_secret() => format!("invalid value: {}", show(value)),
+            words => words.into_owned(),
+        };
         Fault::new(ViolationKind::InvalidValue, message)
     })
 }
 
 /// Runs a named rule on a record.
-pub(super) fn run_rule(name: &str, members: &Map) -> Outcome {
+pub(super) fn run_rule(name: &str, members: &Map) -> Result<(), String> {
     match RULES.iter().find(|(each, _)| *each == name) {
-        Some((_, rule)) => rule(members),
+        Some((_, rule)) => rule(members).map_err(Cow::into_owned),
         None => Ok(()),
     }
 }
@@ -127,6 +142,6 @@ pub(super) fn is_uuid(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }
 
-fn demand(holds: bool, message: impl FnOnce() -> String) -> Outcome {
-    if holds { Ok(()) } else { Err(message()) }
+fn demand<Words: Into<Cow<'static, str>>>(holds: bool, words: impl FnOnce() -> Words) -> Outcome {
+    if holds { Ok(()) } else { Err(words().into()) }
 }

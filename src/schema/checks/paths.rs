@@ -17,7 +17,7 @@ fn path_fault(text: &str) -> Option<PathFault> {
         )));
     }
     for (at, _) in text.match_indices('%') {
-        let code: String = text.chars().skip(at).take(3).collect();
+        let code: String = text.get(at..).unwrap_or_default().chars().take(3).collect();
         let hex = code.len() == 3 && code.chars().skip(1).all(|c| c.is_ascii_hexdigit());
         if !hex {
             return Some(PathFault::Percent(format!("invalid url-encoded value: '{code}'")));
@@ -28,7 +28,7 @@ fn path_fault(text: &str) -> Option<PathFault> {
 
 pub(super) fn path(text: &str) -> Outcome {
     match path_fault(text) {
-        Some(PathFault::Characters(message) | PathFault::Percent(message)) => Err(message),
+        Some(PathFault::Characters(message) | PathFault::Percent(message)) => Err(message.into()),
         None => Ok(()),
     }
 }
@@ -36,11 +36,11 @@ pub(super) fn path(text: &str) -> Outcome {
 /// A prefix must be in normal form, a regular expression (after `~`) must be one.
 pub(super) fn router_path(text: &str) -> Outcome {
     if let Some(PathFault::Percent(message)) = path_fault(text) {
-        return Err(message);
+        return Err(message.into());
     }
     match text.strip_prefix('~') {
         Some(pattern) => match pcre_fault(pattern) {
-            Some(fault) => Err(format!("invalid regex: '{pattern}' (PCRE returned: {fault})")),
+            Some(fault) => Err(format!("invalid regex: '{pattern}' (PCRE returned: {fault})").into()),
             None => Ok(()),
         },
         None => {

@@ -14,7 +14,8 @@ fn periods(limits: &Value, the: &str) -> Outcome {
             if let Some(high) = limits.get(upper).and_then(Value::as_f64).filter(|high| *high < low) {
                 return Err(format!(
                     "{the} limit for {upper}({high:.1}) cannot be lower than the limit for {lower}({low:.1})"
-                ));
+                )
+                .into());
             }
         }
     }
@@ -31,10 +32,11 @@ pub fn rate_limits(config: &Value) -> Outcome {
     let Some(rate) = config.get("sync_rate").and_then(Value::as_f64).filter(|rate| *rate != -1.0) else {
         return Ok(());
     };
-    demand(config.get("policy").and_then(Value::exposed_str) == Some("redis"), || {
-        "sync_rate can only be used with the redis policy".to_owned()
-    })?;
-    demand(rate >= 0.02, || "sync_rate must be greater than 0.02, or -1 to disable".to_owned())
+    demand(
+        config.get("policy").and_then(Value::exposed_str) == Some("redis"),
+        || "sync_rate can only be used with the redis policy",
+    )?;
+    demand(rate >= 0.02, || "sync_rate must be greater than 0.02, or -1 to disable")
 }
 
 pub fn oauth2_flows(config: &Value) -> Outcome {
@@ -45,7 +47,7 @@ pub fn oauth2_flows(config: &Value) -> Outcome {
         "enable_password_grant",
     ];
     let enabled = |flow: &&str| config.get(flow).and_then(Value::as_bool) == Some(true);
-    demand(flows.iter().any(|flow| enabled(flow)), || {
+    demand(flows.iter().any(enabled), || {
         format!("at least one of these fields must be true: {}", flows.join(", "))
     })
 }
@@ -54,20 +56,18 @@ pub fn request_termination(config: &Value) -> Outcome {
     let given =
         |field: &str| config.get(field).and_then(Value::exposed_str).is_some_and(|text| !text.is_empty());
     let (message, content_type, body) = (given("message"), given("content_type"), given("body"));
-    demand(!(message && (content_type || body)), || {
-        "message cannot be used with content_type or body".to_owned()
-    })?;
-    demand(!content_type || body, || "content_type requires a body".to_owned())?;
+    demand(!(message && (content_type || body)), || "message cannot be used with content_type or body")?;
+    demand(!content_type || body, || "content_type requires a body")?;
     let echo = config.get("echo").and_then(Value::as_bool) == Some(true);
-    demand(!(echo && (content_type || body)), || "echo cannot be used with content_type and body".to_owned())
+    demand(!(echo && (content_type || body)), || "echo cannot be used with content_type and body")
 }
 
 /// The values of resource attributes are scalars.
 pub fn attributes(attributes: &Value) -> Outcome {
     for value in attributes.as_object().into_iter().flat_map(Map::values) {
         match value.exposed() {
-            Value::String(text) if text.is_empty() => return Err("required field missing".to_owned()),
-            Value::Array(_) | Value::Object(_) => return Err("invalid type of value: table".to_owned()),
+            Value::String(text) if text.is_empty() => return Err("required field missing".into()),
+            Value::Array(_) | Value::Object(_) => return Err("invalid type of value: table".into()),
             _ => {}
         }
     }
@@ -79,7 +79,7 @@ pub fn unique_tag_names(tags: &Value) -> Outcome {
     let names: Vec<&str> =
         tags.as_array().into_iter().flatten().filter_map(|tag| tag.get("name")?.exposed_str()).collect();
     match names.iter().enumerate().find(|(n, name)| names.iter().take(*n).any(|other| other == *name)) {
-        Some((_, name)) => Err(format!("repeated tags are not allowed: {name}")),
+        Some((_, name)) => Err(format!("repeated tags are not allowed: {name}").into()),
         None => Ok(()),
     }
 }
@@ -92,22 +92,23 @@ pub fn http_log_credentials(config: &Value) -> Outcome {
     let headers = config.get("headers").and_then(Value::as_object);
     let authorization =
         headers.is_some_and(|headers| headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")));
-    demand(!(authority.contains('@') && authorization), || {
-        "specifying both an 'Authorization' header and user info in 'http_endpoint' is not allowed".to_owned()
-    })
+    demand(
+        !(authority.contains('@') && authorization),
+        || "specifying both an 'Authorization' header and user info in 'http_endpoint' is not allowed",
+    )
 }
 
 /// A port, or a text that another tool will replace by one.
 pub fn port_or_word(port: &Value) -> Outcome {
     let number = port.as_f64().is_some_and(|port| port.fract() == 0.0 && (0.0..=65535.0).contains(&port));
     let word = port.exposed_str().is_some_and(|word| !word.is_empty() && word.parse::<f64>().is_err());
-    demand(number || word, || "expected a number".to_owned())
+    demand(number || word, || "expected a number")
 }
 
 pub fn acme_namespace(text: &str) -> Outcome {
     let reserved = ["kong_acme:renew_config:", "kong_acme:renew_last_run", "kong_acme:cert_key:"];
     match reserved.iter().find(|word| text.starts_with(**word)) {
-        Some(word) => Err(format!("namespace can't be prefixed with reserved word: {word}")),
+        Some(word) => Err(format!("namespace can't be prefixed with reserved word: {word}").into()),
         None => Ok(()),
     }
 }
@@ -143,9 +144,10 @@ pub fn transformer_value(entry: &str) -> Outcome {
 pub fn aws_lambda_proxy(members: &Map) -> Outcome {
     let url = members.get("config").and_then(|config| config.get("proxy_url")).and_then(Value::exposed_str);
     let scheme = url.and_then(|url| url.split_once("://")).map(|(scheme, _)| scheme);
-    demand(scheme.is_none_or(|scheme| scheme.is_empty() || scheme.contains(':') || scheme == "http"), || {
-        "proxy_url scheme must be http".to_owned()
-    })
+    demand(
+        scheme.is_none_or(|scheme| scheme.is_empty() || scheme.contains(':') || scheme == "http"),
+        || "proxy_url scheme must be http",
+    )
 }
 
 /// Anthropic's completions have no statistics.

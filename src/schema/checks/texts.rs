@@ -3,42 +3,40 @@
 use super::super::host::{HostKind, is_ip, is_ip_or_cidr, parse_host};
 use super::super::url;
 use super::{Outcome, demand};
+use std::borrow::Cow;
 
 const BAD_PORT: &str = "invalid port number";
 
 pub(super) fn host(text: &str) -> Outcome {
     match parse_host(text) {
-        Err(fault) if fault != BAD_PORT => Err(format!("invalid value: {text}")),
+        Err(fault) if fault != BAD_PORT => Err(format!("invalid value: {text}").into()),
         Ok(parsed) if parsed.port.is_none() => Ok(()),
-        _ => Err("must not have a port".to_owned()),
+        _ => Err("must not have a port".into()),
     }
 }
 
 pub(super) fn host_with_optional_port(text: &str) -> Outcome {
-    parse_host(text).map(|_| ())
+    parse_host(text).map(|_| ()).map_err(Cow::Owned)
 }
 
 pub(super) fn host_with_wildcards(text: &str) -> Outcome {
-    host_with_optional_port(&text.replace('*', "abc")).map_err(|fault| {
-        if text.contains('*') { fault.replace(&text.replace('*', "abc"), text) } else { fault }
-    })
+    let plain = text.replace('*', "abc");
+    parse_host(&plain).map(|_| ()).map_err(|fault| fault.replace(&plain, text).into())
 }
 
 pub(super) fn sni(text: &str) -> Outcome {
     match parse_host(text) {
-        Err(fault) if fault != BAD_PORT => Err(format!("invalid value: {text}")),
-        Ok(parsed) if parsed.kind != HostKind::Name => Err("must not be an IP".to_owned()),
+        Err(fault) if fault != BAD_PORT => Err(format!("invalid value: {text}").into()),
+        Ok(parsed) if parsed.kind != HostKind::Name => Err("must not be an IP".into()),
         Ok(parsed) if parsed.port.is_none() => Ok(()),
-        _ => Err("must not have a port".to_owned()),
+        _ => Err("must not have a port".into()),
     }
 }
 
 pub(super) fn wildcard_host(text: &str) -> Outcome {
     let Some(at) = text.find('*') else { return sni(text) };
-    demand(at == 0 || at + 1 == text.len(), || {
-        "wildcard must be leftmost or rightmost character".to_owned()
-    })?;
-    demand(text.matches('*').count() == 1, || "only one wildcard must be specified".to_owned())?;
+    demand(at == 0 || at + 1 == text.len(), || "wildcard must be leftmost or rightmost character")?;
+    demand(text.matches('*').count() == 1, || "only one wildcard must be specified")?;
     sni(&text.replace('*', "wildcard"))
 }
 
@@ -100,8 +98,8 @@ pub(super) fn cookie_name(text: &str) -> Outcome {
 
 pub(super) fn full_url(text: &str) -> Outcome {
     let parts = url::parse(text);
-    demand(parts.host.is_some(), || "missing host in url".to_owned())?;
-    demand(parts.scheme.is_some(), || "missing scheme in url".to_owned())
+    demand(parts.host.is_some(), || "missing host in url")?;
+    demand(parts.scheme.is_some(), || "missing scheme in url")
 }
 
 pub(super) fn redirect_uri(text: &str) -> Outcome {
@@ -111,7 +109,7 @@ pub(super) fn redirect_uri(text: &str) -> Outcome {
 }
 
 pub(super) fn upstream_name(text: &str) -> Outcome {
-    let bad = |why: &str| Err(format!("Invalid name ('{text}'); {why}"));
+    let bad = |why: &str| Err(format!("Invalid name ('{text}'); {why}").into());
     match parse_host(text) {
         Err(_) => bad("must be a valid hostname"),
         Ok(parsed) if parsed.kind != HostKind::Name => bad("no ip addresses allowed"),
@@ -121,7 +119,17 @@ pub(super) fn upstream_name(text: &str) -> Outcome {
 }
 
 pub(super) fn target(text: &str) -> Outcome {
-    parse_host(text).map(|_| ()).map_err(|_| "Invalid target; not a valid hostname or ip address".to_owned())
+    parse_host(text).map(|_| ()).map_err(|_| "Invalid target; not a valid hostname or ip address".into())
+}
+
+/// A target's address with its port (8000 when it has none) and IPv6 in full length and brackets.
+pub(super) fn normal_target(text: &str) -> Option<String> {
+    let parsed = parse_host(text).ok()?;
+    let port = parsed.port.unwrap_or(8000);
+    Some(match parsed.kind {
+        HostKind::Ipv6 => format!("[{}]:{port}", parsed.host),
+        _ => format!("{}:{port}", parsed.host),
+    })
 }
 
 /// A URL, or a single word or `${...}` that another tool will replace by one.
