@@ -4,7 +4,9 @@
 //! what Kong accepts (`schema`) and how state files are read.
 
 pub mod admin;
+mod entities;
 pub mod health;
+mod http;
 pub mod konnect;
 pub mod llm;
 pub mod mock;
@@ -13,6 +15,7 @@ pub mod proxy;
 mod server;
 pub mod store;
 
+pub use http::FaultError;
 pub use server::{Addresses, Gateway, ServeError, ServeOptions, serve};
 
 use crate::value::Value;

@@ -2,10 +2,17 @@
 //!
 //! What does not live here: what the listeners answer (`admin`, `konnect`, `proxy`, `mock`).
 
+use super::admin::Admin;
+use super::entities::Fault;
+use super::health::Board;
+use super::http::{self, Api, FaultError, Faults, Front, Guard, RequestLog};
+use super::store::{OpenError, Planes, Store};
+use super::{mock, proxy};
 use crate::schema::Flavor;
 use crate::value::Secret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +20,9 @@ use tokio_util::task::TaskTracker;
 
 /// How long open requests may take to finish once the gateway stops.
 const DRAIN: std::time::Duration = std::time::Duration::from_millis(800);
+
+/// How often expired entities are looked for.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a gateway is started with. The default is a gateway for tests: every listener but the mock's on a free
 /// loopback port, in memory, without authentication.
@@ -98,6 +108,15 @@ pub enum ServeError {
     /// The Admin API would listen beyond loopback for everybody.
     #[error("the Admin API would listen on {0} without authentication")]
     Unauthenticated(SocketAddr),
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store could not be read.
+    #[error("the store cannot be used: {0}")]
+    Unreadable(String),
+    /// A fault on demand that cannot be read.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// A file could not be written or opened.
     #[error("cannot write {path}: {source}")]
     File {
@@ -109,7 +128,7 @@ pub enum ServeError {
 }
 
 /// Where a gateway listens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// The Admin API.
     pub admin: Option<SocketAddr>,
@@ -128,6 +147,7 @@ pub struct Addresses {
 pub struct Gateway {
     addresses: Addresses,
     shutdown: CancellationToken,
+    kill: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -140,21 +160,70 @@ impl Gateway {
     /// Binds every listener and starts to answer. Needs a Tokio runtime with time and I/O.
     pub async fn start(options: ServeOptions) -> Result<Gateway, ServeError> {
         guard(&options)?;
-        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let faults = Arc::new(Faults::parse(&options.faults, options.fault_seed)?);
+        let log = options.log_requests.as_ref().map(|path| {
+            let opened = RequestLog::open(path).map(Arc::new);
+            opened.map_err(|source| ServeError::File { path: path.clone(), source })
+        });
+        let log = log.transpose()?;
         let admin = bind("Admin API", options.admin_listen).await?;
         let konnect = bind("Konnect API", options.konnect_listen).await?;
-        let proxy = bind("proxy", options.proxy_listen).await?;
-        let proxy_tls = bind("proxy (TLS)", options.proxy_tls_listen).await?;
+        let plain = bind("proxy", options.proxy_listen).await?;
+        let tls = bind("proxy (TLS)", options.proxy_tls_listen).await?;
+        let free = options.mock_llm.then_some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+        let mock = bind("mock AI provider", options.mock_listen.or(free)).await?;
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
         let addresses = Addresses {
             admin: address(&admin),
-            proxy: address(&proxy),
-            proxy_tls: address(&proxy_tls),
+            proxy: address(&plain),
+            proxy_tls: address(&tls),
             konnect: address(&konnect),
-            mock: None,
+            mock: address(&mock),
         };
+        // The listeners hold their addresses from here on; clients wait until the store is open.
+        let store = Store::open(options.data.as_deref())?;
+        let board = Arc::new(Board::default());
+        let running = Gateway {
+            addresses,
+            shutdown: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let (shutdown, kill, tasks) = (&running.shutdown, &running.kill, &running.tasks);
+        let front = |address: SocketAddr| {
+            Arc::new(Front {
+                guard: Guard::of(address),
+                faults: Arc::clone(&faults),
+                log: log.clone(),
+                shutdown: shutdown.clone(),
+                kill: kill.clone(),
+            })
+        };
+        let spawn = |listener: Option<TcpListener>, at: Option<SocketAddr>, api: Arc<dyn Api>| {
+            if let (Some(listener), Some(at)) = (listener, at) {
+                tasks.spawn(http::serve(listener, api, front(at), tasks.clone()));
+            }
+        };
+        let token = options.admin_token.clone();
+        let api = Admin::new(options.flavor, store.clone(), token, options.rbac, Arc::clone(&board)).await;
+        spawn(admin, addresses.admin, Arc::new(api.map_err(unreadable)?));
+        if plain.is_some() || tls.is_some() {
+            let mock = addresses.mock.filter(|_| options.mock_llm);
+            let proxy_options = proxy::Options { flavor: options.flavor, mock, ..proxy::Options::default() };
+            let source = Arc::new(Planes::new(store.clone()));
+            let proxy = Arc::new(proxy::Proxy::new(source, board, proxy_options));
+            for (listener, secure) in [(plain, false), (tls, true)] {
+                if let Some(listener) = listener {
+                    tasks.spawn(proxy::serve(listener, secure, Arc::clone(&proxy), shutdown.clone()));
+                }
+            }
+        }
+        if let Some(listener) = mock {
+            tasks.spawn(mock::serve(listener, shutdown.clone()));
+        }
+        tasks.spawn(sweep(store, shutdown.clone()));
         announce(&options, &addresses)?;
-        Ok(Gateway { addresses, shutdown, tasks })
+        Ok(running)
     }
 
     /// Where it listens, with the ports that were taken.
@@ -167,12 +236,31 @@ impl Gateway {
         self.shutdown.cancel();
         self.tasks.close();
         let _ = tokio::time::timeout(DRAIN, self.tasks.wait()).await;
+        self.kill.cancel();
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.shutdown.cancel();
+        self.kill.cancel();
+    }
+}
+
+fn unreadable(fault: Fault) -> ServeError {
+    ServeError::Unreadable(fault.to_string())
+}
+
+/// Deletes expired entities, so that the proxy notices.
+async fn sweep(store: Store, shutdown: CancellationToken) {
+    let mut beat = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = beat.tick() => {}
+        }
+        // A store that fails tells its clients; there is nobody to tell here.
+        let _ = store.run(|tx| tx.sweep()).await;
     }
 }
 
@@ -198,7 +286,18 @@ fn guard(options: &ServeOptions) -> Result<(), ServeError> {
 
 /// Tells scripts that every listener answers.
 fn announce(options: &ServeOptions, addresses: &Addresses) -> Result<(), ServeError> {
-    let text = serde_json::to_string(addresses).unwrap_or_default() + "\n";
+    let url = |scheme: &str, address: Option<SocketAddr>| address.map(|at| format!("{scheme}://{at}"));
+    let mut urls = std::collections::BTreeMap::new();
+    for (name, url) in [
+        ("admin", url("http", addresses.admin)),
+        ("proxy", url("http", addresses.proxy)),
+        ("proxy_tls", url("https", addresses.proxy_tls)),
+        ("konnect", url("http", addresses.konnect)),
+        ("mock_llm", url("http", addresses.mock)),
+    ] {
+        urls.extend(url.map(|url| (name, url)));
+    }
+    let text = serde_json::to_string(&urls).unwrap_or_default() + "\n";
     if let Some(path) = &options.port_file {
         // Written beside and renamed: a reader never sees half of it.
         let draft = path.with_extension("tmp");

@@ -35,7 +35,7 @@ pub use fill::{canonical, fill_defaults, strip_defaults};
 pub use host::{HostKind, HostPort, parse_host};
 pub use lua_pattern::Pattern;
 pub use notation::SchemaError;
-pub use shorthand::{expand_shorthands, show_shorthands};
+pub use shorthand::{expand_shorthands, hide_shorthands, show_shorthands};
 pub use types::{
     AlsoIn, Check, Deprecation, EntityCheck, Field, FileWords, Flavor, Kind, OnDelete, PluginSchema, Record,
     ReportWords, Shorthand, Subschema, Type, Variants, Violation, ViolationKind,

@@ -175,6 +175,7 @@ pub fn field(name: &str, json: &JsonMap<String, Json>) -> Outcome<Field> {
         secret: flag(json, "encrypted") || flag(json, "credential"),
         referenceable: flag(json, "referenceable"),
         immutable: flag(json, "immutable"),
+        unique_across_workspaces: flag(json, "unique_across_ws"),
         verbatim: flag(json, "verbatim"),
         transient: flag(json, "transient"),
         computed: flag(json, "computed"),

@@ -195,6 +195,26 @@ pub fn show_shorthands(schemas: &Schemas, kind: &Kind, body: &mut Value) {
     }
 }
 
+/// Takes out the deprecated fields that [`show_shorthands`] shows, so that a change of their successors holds.
+pub fn hide_shorthands(schemas: &Schemas, kind: &Kind, body: &mut Value) {
+    let view = View::of(schemas, kind, body);
+    if let Some(members) = body.as_object_mut() {
+        hide(view, members);
+    }
+}
+
+fn hide(view: View<'_>, members: &mut Map) {
+    for shorthand in &view.base.shorthands {
+        members.remove(&*shorthand.field.name);
+    }
+    for field in view.fields() {
+        if let (Type::Record(record), Some(Value::Object(inner))) = (&field.ty, members.get_mut(&*field.name))
+        {
+            hide(View::plain(record), inner);
+        }
+    }
+}
+
 fn show_in(record: &Record, members: &mut Map) {
     for shorthand in &record.shorthands {
         let successor =

@@ -196,6 +196,8 @@ pub struct Field {
     pub referenceable: bool,
     /// Cannot change after creation.
     pub immutable: bool,
+    /// A unique value is so in all workspaces, not only in the entity's own.
+    pub unique_across_workspaces: bool,
     /// Text in a language with its own `$`: function code, router expressions. Not searched for variables.
     pub verbatim: bool,
     /// Accepted in a request and turned into something else; never stored (`snis` of a certificate).

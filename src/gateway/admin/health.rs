@@ -1,0 +1,139 @@
+//! The health of targets: what the proxy's checks found, and what operators say.
+
+use super::entities::{escape, is_uuid, listed, page_size};
+use super::info::{Endpoint, kind, targets_of};
+use super::{Admin, Call};
+use crate::gateway::entities::{Entities, Fault, Mark};
+use crate::gateway::health::Board;
+use crate::gateway::http::Reply;
+use crate::gateway::store::{Row, Tx};
+use http::StatusCode;
+use serde_json::{Value as Json, json};
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl Admin {
+    /// Answers a request about the health of targets.
+    pub(super) async fn health(&self, endpoint: Endpoint, all: Entities, call: Call) -> Result<Reply, Fault> {
+        let (board, node) = (Arc::clone(&self.board), self.node);
+        self.store
+            .run(move |tx| match &endpoint {
+                Endpoint::AllTargets(key) => all_targets(&all, tx, key, &call),
+                Endpoint::Health(key) => health(&all, tx, key, &call, &board, node),
+                Endpoint::SetHealth(upstream, target, healthy) => {
+                    set(&all, tx, upstream, target, *healthy, &board)
+                }
+                _ => Err(Fault::Absent),
+            })
+            .await
+    }
+}
+
+fn upstream(all: &Entities, tx: &Tx<'_>, key: &str) -> Result<Row, Fault> {
+    let upstreams = kind(all, "upstreams")?;
+    let mark = all.mark_of(tx, &upstreams, key, None)?;
+    all.find(tx, &upstreams, &mark)?.ok_or(Fault::Absent)
+}
+
+fn all_targets(all: &Entities, tx: &Tx<'_>, key: &str, call: &Call) -> Result<Reply, Fault> {
+    let id = upstream(all, tx, key)?.id;
+    let targets = kind(all, "targets")?;
+    let page = all.page(tx, &targets, &targets_of(id), page_size(call)?, call.argument("offset"))?;
+    let next = page.offset.as_ref().map(|o| format!("/upstreams/{id}/targets/all?offset={}", escape(o)));
+    Ok(listed(&page, next))
+}
+
+fn health(
+    all: &Entities,
+    tx: &Tx<'_>,
+    key: &str,
+    call: &Call,
+    board: &Board,
+    node: Uuid,
+) -> Result<Reply, Fault> {
+    let row = upstream(all, tx, key)?;
+    let checked = has_checks(&row.body);
+    let word = |target: &str| match (checked, board.is_healthy(row.id, target)) {
+        (_, false) => "UNHEALTHY",
+        (false, true) => "HEALTHCHECKS_OFF",
+        (true, true) => "HEALTHY",
+    };
+    if call.argument("balancer_health") == Some("1") {
+        let body = json!({
+            "data": {"health": if checked { "HEALTHY" } else { "HEALTHCHECKS_OFF" }, "id": row.id},
+            "next": null,
+            "node_id": node,
+        });
+        return Ok(Reply::json(StatusCode::OK, &body));
+    }
+    let targets = kind(all, "targets")?;
+    let page = all.page(tx, &targets, &targets_of(row.id), page_size(call)?, call.argument("offset"))?;
+    let mut data = Vec::with_capacity(page.rows.len());
+    for row in &page.rows {
+        let mut body: Json = serde_json::from_str(row).map_err(|error| Fault::Internal(error.to_string()))?;
+        let target = body.get("target").and_then(Json::as_str).unwrap_or_default().to_owned();
+        let weight = body.get("weight").cloned().unwrap_or_default();
+        let (host, port) = target.rsplit_once(':').unwrap_or((&target, "0"));
+        let address = json!({
+            "ip": host, "port": port.parse::<u16>().unwrap_or(0), "health": word(&target), "weight": weight,
+        });
+        if let Some(members) = body.as_object_mut() {
+            members.insert("health".to_owned(), word(&target).into());
+            members.insert(
+                "data".to_owned(),
+                json!({
+                    "addresses": [address], "host": host, "port": port.parse::<u16>().unwrap_or(0),
+                    "nodeWeight": weight, "dns": "A",
+                    "weight": {"total": weight, "available": weight, "unavailable": 0},
+                }),
+            );
+        }
+        data.push(body);
+    }
+    let next = page.offset.as_ref().map(|o| format!("/upstreams/{key}/health?offset={}", escape(o)));
+    let mut body = json!({"data": data, "next": next, "node_id": node});
+    if let (Some(offset), Some(members)) = (page.offset, body.as_object_mut()) {
+        members.insert("offset".to_owned(), offset.into());
+    }
+    Ok(Reply::json(StatusCode::OK, &body))
+}
+
+/// Whether an upstream has active or passive checks: some threshold or interval is above zero.
+fn has_checks(body: &str) -> bool {
+    fn any_positive(value: &Json) -> bool {
+        match value {
+            Json::Object(members) => members.iter().any(|(name, value)| match name.as_str() {
+                "interval" | "successes" | "http_failures" | "tcp_failures" | "timeouts" => {
+                    value.as_f64().is_some_and(|n| n > 0.0)
+                }
+                _ => any_positive(value),
+            }),
+            _ => false,
+        }
+    }
+    serde_json::from_str::<Json>(body).is_ok_and(|body| body.get("healthchecks").is_some_and(any_positive))
+}
+
+fn set(
+    all: &Entities,
+    tx: &Tx<'_>,
+    key: &str,
+    target: &str,
+    healthy: bool,
+    board: &Board,
+) -> Result<Reply, Fault> {
+    let row = upstream(all, tx, key)?;
+    let targets = kind(all, "targets")?;
+    let found = if is_uuid(target) {
+        let id = Uuid::try_parse(target).map_err(|_| Fault::Absent)?;
+        all.find(tx, &targets, &Mark::Id(id))?
+    } else {
+        all.find_below(tx, &targets, "upstream", row.id, "target", &target.into())?
+    };
+    let found = found.ok_or(Fault::Absent)?;
+    let body: Json = serde_json::from_str(&found.body).map_err(|error| Fault::Internal(error.to_string()))?;
+    let own = body.get("upstream").and_then(|up| up.get("id")).and_then(Json::as_str);
+    let name = body.get("target").and_then(Json::as_str).filter(|_| own == Some(&row.id.to_string()));
+    board.set(row.id, name.ok_or(Fault::Absent)?, healthy);
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
