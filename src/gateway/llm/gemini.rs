@@ -30,6 +30,12 @@ impl Provider for Gemini {
         })
     }
 
+    fn query(&self, call: &Call) -> Vec<(&'static str, String)> {
+        // otherwise Gemini sends one long array
+        let asks = call.streaming && call.dialect.complete_requests;
+        asks.then(|| ("alt", "sse".to_owned())).into_iter().collect()
+    }
+
     fn request(&self, call: &Call, mut body: Map) -> Result<Json, TransformError> {
         let wrong =
             |reason: String| TransformError::Request { provider: "gemini", route: call.route.name(), reason };

@@ -4,6 +4,8 @@
 //! (`schema`). A plugin that has no line here is named in the response header [`SKIPPED_HEADER`] and by
 //! [`is_executed`].
 
+mod ai;
+mod ai_proxy;
 mod arguments;
 mod auth;
 mod key_auth;
@@ -36,7 +38,7 @@ pub struct Entry {
 }
 
 /// Every plugin that is executed here.
-pub static TABLE: &[Entry] = &[key_auth::ENTRY, rate_limiting::ENTRY];
+pub static TABLE: &[Entry] = &[ai_proxy::ENTRY, key_auth::ENTRY, rate_limiting::ENTRY];
 
 /// Whether a plugin of this name is executed here.
 pub fn is_executed(name: &str) -> bool {
