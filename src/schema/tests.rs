@@ -132,3 +132,80 @@ fn a_url_becomes_its_parts() {
     strip_defaults(&schemas, kind, &mut body);
     assert!(body.get("retries").is_none() && body.get("host").is_some());
 }
+
+/// A field's own default, and those that follow for a record, passes its own checks.
+#[test]
+fn every_default_passes_its_own_checks() {
+    each_schema(|flavor, name, record| {
+        each_field(record, &format!("{flavor} {name}"), &mut |at, field| {
+            if let Some(default) = &field.default {
+                let mut value = default.clone();
+                fill::fill_value(field, &mut value, true);
+                let outcome = check::check_field(field, &value);
+                assert!(outcome.is_ok(), "{at}: {value}: {outcome:?}");
+                assert!(!(field.required && default.is_null()), "{at} is required and null");
+            }
+        });
+    });
+}
+
+#[test]
+fn words_of_kinds_name_what_exists() {
+    for flavor in Flavor::ALL {
+        let schemas = Schemas::bundled(flavor);
+        let mut paths = std::collections::BTreeSet::new();
+        let mut keys = std::collections::BTreeSet::new();
+        for kind in schemas.kinds() {
+            let has = |name: &str| kind.record.field(name).is_some();
+            let name = &kind.name;
+            assert!(paths.insert(kind.path.clone()), "{flavor} {name}: two kinds at {}", kind.path);
+            assert!(keys.insert(kind.file.key.clone()), "{flavor} {name}: two kinds under {}", kind.file.key);
+            for field in kind.identity.iter().chain(&kind.unique_together).flatten() {
+                // A key may name a scope that only another flavor has.
+                assert!(
+                    has(field) || Schemas::bundled(Flavor::Kong314).kind(name).is_some(),
+                    "{name}.{field}"
+                );
+            }
+            let words = kind.report.label.iter().chain(&kind.addressed_by).chain(&kind.endpoint_key);
+            for field in words.chain(&kind.rows_of) {
+                assert!(has(field), "{flavor} {name}: no field {field}");
+            }
+            for parent in kind.file.nested_in.iter().chain(&kind.only_under) {
+                let Some(parent) = schemas.kind(parent) else {
+                    assert!(flavor != Flavor::Kong314, "{name}: no kind {parent}");
+                    continue;
+                };
+                let refers = kind.record.foreign().any(|(_, reference)| *reference == *parent.name);
+                assert!(refers, "{name} does not refer to {}", parent.name);
+            }
+            if let Some(subschema) = &kind.subschema {
+                assert!(has(&subschema.key) && !schemas.variant_names(subschema).is_empty(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_live_schema_keeps_what_gateways_do_not_serve() {
+    let bundled = Schemas::bundled(Flavor::Kong314);
+    let served = |name: &str| (name.to_owned(), bundled.kind(name).unwrap().served.clone());
+    let kinds = [served("keyauth_credentials"), served("services")].into();
+    let custom = json!({"fields": [{"config": {"type": "record", "required": true, "fields": [
+        {"token": {"type": "string", "encrypted": true}}, {"retries": {"type": "integer", "default": 3}}]}}]});
+    let plugins = [("of-our-own".to_owned(), custom)].into();
+    let live = bundled.with_live(&kinds, &plugins).unwrap();
+    assert!(live.kind("keyauth_credentials").unwrap().record.field("key").unwrap().secret);
+    let services = live.kind("services").unwrap();
+    assert_eq!(services.record.shorthands.len(), 1);
+    let mut body = Value::from(json!({"name": "bad name", "host": "h.test"}));
+    fill_defaults(&live, services, &mut body, false);
+    assert_eq!(check(&live, services, &body).len(), 1);
+    let kind = live.kind("plugins").unwrap();
+    let mut plugin = Value::from(json!({"name": "of-our-own", "config": {"token": "t", "extra": 1}}));
+    fill_defaults(&live, kind, &mut plugin, false);
+    assert_eq!(plugin.at(&crate::value::Path::dotted("config.retries")).and_then(Value::as_i64), Some(3));
+    let found = check(&live, kind, &plugin);
+    assert_eq!(kong_error(&found).0, "schema violation (config.extra: unknown field)");
+    assert!(bundled.plugin("of-our-own").is_none());
+}
