@@ -1,6 +1,7 @@
 //! The checks that Kong writes as code: named functions that the notation refers to by `check`.
 
 mod keys;
+mod lua;
 mod paths;
 mod plugins;
 mod regexes;
@@ -35,8 +36,11 @@ const TEXT_CHECKS: &[(&str, TextCheck)] = &[
     ("ip_or_cidr", texts::ip_or_cidr),
     ("ip_or_cidr_v4", texts::ip_or_cidr_v4),
     ("key_of_any_format", keys::key_of_any_format),
+    ("lua_or_word", lua::lua_or_word),
     ("name", texts::name),
     ("path", paths::path),
+    ("post_function", lua::post_function),
+    ("pre_function", lua::pre_function),
     ("private_key", keys::private_key),
     ("redirect_uri", texts::redirect_uri),
     ("regex_or_asterisk", regexes::regex_or_asterisk),

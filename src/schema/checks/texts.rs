@@ -134,7 +134,11 @@ pub(super) fn normal_target(text: &str) -> Option<String> {
 
 /// A URL, or a single word or `${...}` that another tool will replace by one.
 pub(super) fn url_or_word(text: &str) -> Outcome {
+    if is_word_or_placeholder(text) { Ok(()) } else { full_url(text) }
+}
+
+/// Whether a text is a single word or `${...}`: what templates leave for another tool to replace.
+pub(super) fn is_word_or_placeholder(text: &str) -> bool {
     let is_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    let is_placeholder = text.starts_with("${") && text.ends_with('}');
-    if is_word || is_placeholder { Ok(()) } else { full_url(text) }
+    is_word || text.starts_with("${") && text.ends_with('}')
 }
