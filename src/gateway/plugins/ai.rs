@@ -54,6 +54,19 @@ impl Settings {
     }
 }
 
+/// Refuses a configuration that asks for another format than OpenAI's.
+///
+/// # Errors
+/// When it does.
+pub fn only_openai(instance: &Instance<'_>) -> Result<(), ConfigError> {
+    match instance.text("llm_format") {
+        None | Some("openai") => Ok(()),
+        Some(format) => {
+            Err(ConfigError::new("llm_format", format!("{format} is not executed by this gateway")))
+        }
+    }
+}
+
 /// A target whose provider is known.
 pub struct Ready {
     /// As configured.

@@ -5,6 +5,9 @@
 //! [`is_executed`].
 
 mod ai;
+mod ai_prompt_decorator;
+mod ai_prompt_guard;
+mod ai_prompt_template;
 mod ai_proxy;
 mod arguments;
 mod auth;
@@ -38,7 +41,14 @@ pub struct Entry {
 }
 
 /// Every plugin that is executed here.
-pub static TABLE: &[Entry] = &[ai_proxy::ENTRY, key_auth::ENTRY, rate_limiting::ENTRY];
+pub static TABLE: &[Entry] = &[
+    ai_prompt_decorator::ENTRY,
+    ai_prompt_guard::ENTRY,
+    ai_prompt_template::ENTRY,
+    ai_proxy::ENTRY,
+    key_auth::ENTRY,
+    rate_limiting::ENTRY,
+];
 
 /// Whether a plugin of this name is executed here.
 pub fn is_executed(name: &str) -> bool {
