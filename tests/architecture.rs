@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &["plan", "model", "schema"]),
     ("dump", &["model", "schema"]),
     ("file", &["document", "model", "schema"]),
+    ("dump", &["model", "schema"]),
     ("gateway", &["model", "schema"]),
     (
         "cli",
