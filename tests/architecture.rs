@@ -216,7 +216,7 @@ fn only_the_source_room_opens_state_files() {
 #[test]
 fn the_middle_does_no_input_or_output_and_never_awaits() {
     let pattern = Regex::new(
-        r"\basync\b|\.await\b|\b(tokio|reqwest|hyper|std::fs|std::net|SystemTime::now|Instant::now)\b",
+        r"\basync\b|\.await\b|\b(tokio|reqwest|hyper|std::fs|net::(Tcp|Udp|ToSocket)\w*|SystemTime::now|Instant::now)\b",
     )
     .unwrap();
     let middle =
@@ -240,7 +240,9 @@ fn no_decision_on_a_kinds_name() {
     ))
     .unwrap();
     let allowed = |source: &Source| {
-        source.name.starts_with("schema/hooks")
+        // The notation's words for where variants come from are the names of folders of schemas.
+        source.name == "schema/notation.rs"
+            || source.name.starts_with("schema/hooks")
             || source.name.starts_with("gateway/proxy")
             || source.name.starts_with("gateway/plugins")
     };

@@ -1,3 +1,5 @@
+//! Tests of the module above.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use super::*;
 use crate::gateway::proxy::views;
