@@ -5,10 +5,12 @@
 //! [`is_executed`].
 
 mod ai;
+mod ai_balance;
 mod ai_prompt_decorator;
 mod ai_prompt_guard;
 mod ai_prompt_template;
 mod ai_proxy;
+mod ai_proxy_advanced;
 mod arguments;
 mod auth;
 mod key_auth;
@@ -46,6 +48,7 @@ pub static TABLE: &[Entry] = &[
     ai_prompt_guard::ENTRY,
     ai_prompt_template::ENTRY,
     ai_proxy::ENTRY,
+    ai_proxy_advanced::ENTRY,
     key_auth::ENTRY,
     rate_limiting::ENTRY,
 ];
