@@ -12,6 +12,7 @@ pub mod llm;
 pub mod mock;
 pub mod plugins;
 pub mod proxy;
+mod rest;
 mod server;
 pub mod store;
 

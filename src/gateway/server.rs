@@ -6,6 +6,7 @@ use super::admin::Admin;
 use super::entities::Fault;
 use super::health::Board;
 use super::http::{self, Api, FaultError, Faults, Front, Guard, RequestLog};
+use super::konnect::Konnect;
 use super::store::{OpenError, Planes, Store};
 use super::{mock, proxy};
 use crate::schema::Flavor;
@@ -207,6 +208,9 @@ impl Gateway {
         let token = options.admin_token.clone();
         let api = Admin::new(options.flavor, store.clone(), token, options.rbac, Arc::clone(&board)).await;
         spawn(admin, addresses.admin, Arc::new(api.map_err(unreadable)?));
+        let (tokens, rate) = (options.konnect_tokens.clone(), options.konnect_rate_limit);
+        let api = Konnect::new(options.flavor, store.clone(), tokens, rate);
+        spawn(konnect, addresses.konnect, Arc::new(api));
         if plain.is_some() || tls.is_some() {
             let mock = addresses.mock.filter(|_| options.mock_llm);
             let proxy_options = proxy::Options { flavor: options.flavor, mock, ..proxy::Options::default() };

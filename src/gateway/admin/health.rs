@@ -1,11 +1,11 @@
 //! The health of targets: what the proxy's checks found, and what operators say.
 
-use super::entities::{escape, is_uuid, listed, page_size};
+use super::Admin;
 use super::info::{Endpoint, kind, targets_of};
-use super::{Admin, Call};
 use crate::gateway::entities::{Entities, Fault, Mark};
 use crate::gateway::health::Board;
 use crate::gateway::http::Reply;
+use crate::gateway::rest::{Call, escape, is_uuid, listed, page_size};
 use crate::gateway::store::{Row, Tx};
 use http::StatusCode;
 use serde_json::{Value as Json, json};

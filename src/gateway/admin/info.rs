@@ -1,11 +1,11 @@
 //! Endpoints that are no entities: the node, its status, schemas and their validation, tags, what is enabled.
 
-use super::entities::{escape, is_uuid, not_allowed, page_size};
-use super::{Admin, Call, address, options, read_body};
+use super::{Admin, options};
 use crate::gateway::entities::{Entities, Fault, Which};
 use crate::gateway::http::{Reply, Request};
+use crate::gateway::rest::{self, Call, escape, not_allowed, page_size, read_body};
 use crate::gateway::store::{Entry, Key, PlaneId, Tx};
-use crate::schema::{Kind, Schemas, Type};
+use crate::schema::{Kind, Schemas};
 use crate::value::Value;
 use http::{Method, StatusCode};
 use serde_json::{Value as Json, json};
@@ -122,7 +122,7 @@ impl Endpoint {
             "/upstreams/{upstreams}/targets/{targets}/{address}/healthy",
             "/upstreams/{upstreams}/targets/{targets}/{address}/unhealthy",
         ];
-        let mut all: BTreeSet<String> = address::templates(schemas).into_iter().collect();
+        let mut all: BTreeSet<String> = rest::templates(schemas).into_iter().collect();
         all.extend(fixed.map(str::to_owned));
         let mut all: Vec<String> = all.into_iter().collect();
         // Segment by segment: a slash sorts before everything else.
@@ -320,21 +320,6 @@ async fn by_custom_id(
             ))
         })
         .await
-}
-
-/// What of a path is shown in logs: values of secret fields are left out.
-pub(super) fn shown_path(schemas: &Schemas, path: &str) -> String {
-    let mut secret_next = false;
-    let parts = path.split('/').map(|part| {
-        let hide = secret_next && !is_uuid(part);
-        secret_next = schemas.kinds().iter().any(|kind| {
-            let key = kind.endpoint_key.as_ref().and_then(|name| kind.record.field(name));
-            let named = *kind.path == *part || *kind.nested_path == *part;
-            named && key.is_some_and(|field| field.secret && matches!(field.ty, Type::String))
-        });
-        if hide { "***" } else { part }
-    });
-    parts.collect::<Vec<_>>().join("/")
 }
 
 /// Every target of an upstream.

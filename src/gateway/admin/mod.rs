@@ -2,24 +2,19 @@
 //!
 //! What does not live here: what happens to entities (`entities`) and HTTP itself (`http`).
 
-mod address;
-mod body;
-mod entities;
 mod health;
 mod info;
 
 use crate::gateway::entities::{Entities, Fault};
 use crate::gateway::health::Board;
 use crate::gateway::http::{Api, Reply, Request};
+use crate::gateway::rest::{self, Call, Dialect};
 use crate::gateway::store::{PlaneId, Store};
 use crate::schema::{Flavor, Schemas};
-use crate::value::{Secret, Value};
-use address::Address;
+use crate::value::Secret;
 use async_trait::async_trait;
-use body::{Body, Unreadable};
 use http::header::{ALLOW, HeaderName, SERVER};
 use http::{Method, StatusCode};
-use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -42,28 +37,6 @@ pub(in crate::gateway) struct Admin {
     node: Uuid,
 }
 
-/// A request, its path and query taken apart.
-#[derive(Debug)]
-pub(super) struct Call {
-    /// The method; HEAD counts as GET.
-    pub method: Method,
-    /// The path's segments, decoded.
-    pub path: Vec<String>,
-    query: Vec<(String, Option<String>)>,
-}
-
-impl Call {
-    /// The value of the first argument of this name: `Some(None)` for one without `=`.
-    pub fn query_value(&self, name: &str) -> Option<Option<&str>> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_deref())
-    }
-
-    /// The text of an argument.
-    pub fn argument(&self, name: &str) -> Option<&str> {
-        self.query_value(name).flatten()
-    }
-}
-
 impl Admin {
     /// An Admin API over a store; makes the default workspace if there is none.
     pub async fn new(
@@ -78,65 +51,25 @@ impl Admin {
     }
 
     async fn route(&self, request: Request) -> Result<Reply, Fault> {
-        let segments = |path: &str| -> Vec<String> {
-            let path = path.strip_prefix('/').unwrap_or(path);
-            let path = path.strip_suffix('/').unwrap_or(path);
-            if path.is_empty() {
-                return Vec::new();
-            }
-            path.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
-        };
-        let path = segments(&request.path);
-        let query = body::arguments(request.query.as_deref().unwrap_or_default().as_bytes());
-        let query =
-            query.ok_or_else(|| Fault::Refused(StatusCode::BAD_REQUEST, "Too many arguments".to_owned()))?;
-        let method = if request.method == Method::HEAD { Method::GET } else { request.method.clone() };
-        let call = Call { method, path, query };
-        let entities = Entities { schemas: Arc::clone(&self.schemas), plane: self.home, shared: self.home };
-        if let Some(endpoint) = info::endpoint(&self.schemas, &call.path) {
-            return self.special(endpoint, entities, call, &request).await;
+        let call = Call::of(&request, Dialect::Admin)?;
+        let all = Entities { schemas: Arc::clone(&self.schemas), plane: self.home, shared: self.home };
+        match info::endpoint(&self.schemas, &call.path) {
+            Some(endpoint) => self.special(endpoint, all, call, &request).await,
+            None => self.entities(all, call, &request).await,
         }
-        self.entities(entities, call, &request).await
     }
 
     /// Answers a request about entities.
-    async fn entities(&self, entities: Entities, call: Call, request: &Request) -> Result<Reply, Fault> {
-        let address = address::resolve(&self.schemas, &call.path).ok_or(Fault::Absent)?;
-        if request.method == Method::OPTIONS {
+    async fn entities(&self, all: Entities, call: Call, request: &Request) -> Result<Reply, Fault> {
+        let address = rest::resolve(&self.schemas, call.dialect, &call.path).ok_or(Fault::Absent)?;
+        if call.method == Method::OPTIONS {
             return Ok(options(address.methods()));
         }
-        if !address.methods().split(", ").any(|method| method == request.method.as_str()) {
-            return Err(entities::not_allowed());
+        if !address.methods().split(", ").any(|method| method == call.method.as_str()) {
+            return Err(rest::not_allowed());
         }
-        let body = self.body(&entities, &address, &call, request).await?;
-        self.store.run(move |tx| entities::answer(&entities, tx, &address, &call, body)).await
-    }
-
-    /// The body of a request that writes an entity.
-    async fn body(
-        &self,
-        all: &Entities,
-        address: &Address,
-        call: &Call,
-        request: &Request,
-    ) -> Result<Value, Fault> {
-        if !matches!(call.method, Method::POST | Method::PUT | Method::PATCH) {
-            return Ok(Value::object());
-        }
-        let kind = entities::written_kind(all, address)?;
-        let mut read = read_body(request).await?;
-        // A form's texts mean what the plugin says; a change need not name it again.
-        if let (Body::Form(pairs), Some(subschema), &Method::PATCH) =
-            (&mut read, &kind.subschema, &call.method)
-            && !pairs.iter().any(|(name, _)| **name == *subschema.key)
-        {
-            let (all, address, key) = (all.clone(), address.clone(), subschema.key.clone());
-            let named = self.store.run(move |tx| entities::held_text(&all, tx, &address, &key)).await?;
-            pairs.extend(named.map(|text| (subschema.key.to_string(), Some(text))));
-        }
-        // Kong stumbles over bodies that are no objects.
-        read.entity(&self.schemas, &kind)
-            .ok_or_else(|| Fault::Internal("a body that is no object".to_owned()))
+        let body = rest::entity_body(&self.store, &all, &address, &call, request).await?;
+        self.store.run(move |tx| rest::answer(&all, tx, &address, &call, body)).await
     }
 
     fn authorized(&self, request: &Request) -> bool {
@@ -148,12 +81,6 @@ impl Admin {
 /// Compares in a time that does not tell how much is alike.
 fn equal(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |all, (x, y)| all | (x ^ y)) == 0
-}
-
-async fn read_body(request: &Request) -> Result<Body, Fault> {
-    body::read(request)
-        .await
-        .map_err(|Unreadable(status, message)| Fault::Refused(status, message.unwrap_or_default().to_owned()))
 }
 
 fn options(methods: &str) -> Reply {
@@ -174,7 +101,7 @@ impl Api for Admin {
     }
 
     fn shown_path(&self, path: &str) -> String {
-        info::shown_path(&self.schemas, path)
+        rest::shown_path(&self.schemas, path)
     }
 
     async fn answer(&self, request: Request) -> Reply {

@@ -8,12 +8,14 @@ mod fault;
 mod generate;
 mod hooks;
 mod read;
+mod records;
 mod remove;
 mod row;
 mod write;
 
 pub(in crate::gateway) use fault::Fault;
 pub(in crate::gateway) use read::{Page, Which};
+pub(in crate::gateway) use records::Records;
 pub(in crate::gateway) use write::Mark;
 
 use crate::gateway::store::PlaneId;

@@ -78,9 +78,16 @@ impl Entities {
         })
     }
 
+    /// The id under which the store keeps an entity that has none of its own: it follows from its unique values.
+    fn made_id(&self, kind: &Kind, body: &Value) -> Option<Uuid> {
+        let fields = joint_fields(kind).into_iter().next().filter(|_| kind.record.field("id").is_none())?;
+        self.joint_key(&fields, body).map(|key| Uuid::new_v5(&Uuid::NAMESPACE_OID, key.value.as_bytes()))
+    }
+
     /// A body as the store keeps it. `id` must be in it.
     pub(super) fn entry(&self, kind: &Kind, body: &Value, expires: Option<f64>) -> Result<Entry, Fault> {
-        let id = id_in(body, "id").ok_or_else(|| Fault::Internal("an entity without an id".to_owned()))?;
+        let id = id_in(body, "id").or_else(|| self.made_id(kind, body));
+        let id = id.ok_or_else(|| Fault::Internal("an entity without an id".to_owned()))?;
         let joint = joint_fields(kind).into_iter().filter_map(|fields| self.joint_key(&fields, body));
         let single = kind.record.fields.iter().filter(|field| field.unique).filter_map(|field| {
             let value = body.get(&field.name).filter(|value| !value.is_null())?;

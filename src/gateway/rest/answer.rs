@@ -1,8 +1,8 @@
 //! Requests about entities: lists, creations, reads, changes, deletions, below other entities too.
 
-use super::Call;
 use super::address::{Address, Below};
 use super::body::infer_value;
+use super::{Call, Dialect, links};
 use crate::gateway::entities::{Entities, Fault, Mark, Page, Which};
 use crate::gateway::http::Reply;
 use crate::gateway::store::{Row, Tx};
@@ -22,7 +22,7 @@ const MAX_TAGS: usize = 5;
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Answers a request about entities. `body` is that of the kind which the address writes.
-pub(super) fn answer(
+pub(in crate::gateway) fn answer(
     all: &Entities,
     tx: &mut Tx<'_>,
     address: &Address,
@@ -40,6 +40,7 @@ pub(super) fn answer(
         Address::Parent(kind, key, field) => parent(all, tx, kind, key, field, call, body),
         Address::Nested(below) => nested(all, tx, below, call, body),
         Address::NestedEntity(below, key) => nested_entity(all, tx, below, key, call, body),
+        Address::Link(below, values) => links::answer(all, tx, below, values, call, body),
     }
 }
 
@@ -47,7 +48,9 @@ pub(super) fn answer(
 pub(super) fn written_kind(all: &Entities, address: &Address) -> Result<Arc<Kind>, Fault> {
     Ok(match address {
         Address::Collection(kind) | Address::Entity(kind, _) => Arc::clone(kind),
-        Address::Nested(below) | Address::NestedEntity(below, _) => Arc::clone(&below.child),
+        Address::Nested(below) | Address::NestedEntity(below, _) | Address::Link(below, _) => {
+            Arc::clone(&below.child)
+        }
         Address::Parent(kind, _, field) => match kind.record.field(field).map(|field| &field.ty) {
             Some(Type::Foreign { reference, .. }) => Arc::clone(all.kind(reference)?),
             _ => return Err(Fault::Absent),
@@ -83,7 +86,12 @@ fn entity(
 ) -> Result<Reply, Fault> {
     let mark = all.mark_of(tx, kind, key, (call.method == Method::PUT).then_some(&mut body))?;
     match call.method {
-        Method::GET => all.select(tx, kind, &mark)?.map(ok_text).ok_or(Fault::Absent),
+        Method::GET => {
+            let row = all.find(tx, kind, &mark)?.ok_or(Fault::Absent)?;
+            let id = row.id;
+            let text = all.shown(tx, kind, row)?;
+            Ok(ok_text(with_members(all, tx, kind, id, text)?))
+        }
         Method::PUT => ok(all.upsert(tx, kind, &mark, body)?),
         Method::PATCH => ok(all.update(tx, kind, &mark, body)?),
         Method::DELETE => {
@@ -92,6 +100,32 @@ fn entity(
         }
         _ => Err(not_allowed()),
     }
+}
+
+/// A group is read together with its members: `{"consumer_group": {...}, "consumers": [...]}`.
+fn with_members(
+    all: &Entities,
+    tx: &Tx<'_>,
+    kind: &Kind,
+    id: Uuid,
+    text: Box<str>,
+) -> Result<Box<str>, Fault> {
+    let mut links = all.schemas.kinds().iter().filter(|link| link.only_under.as_deref() == Some(&*kind.name));
+    let Some((link, member)) = links.find_map(|link| Some((link, link.rows_of.as_ref()?))) else {
+        return Ok(text);
+    };
+    let Some((own, _)) = link.record.foreign().find(|(_, reference)| **reference == *kind.name) else {
+        return Ok(text);
+    };
+    let mut rows = Vec::new();
+    for row in tx.page_referencing(all.plane, &link.name, &own.name, id, None, MAX_PAGE)? {
+        if let (Some(target), Some((_, reference))) =
+            (target(&row, member)?, link.record.foreign().find(|(field, _)| field.name == *member))
+        {
+            rows.extend(all.select(tx, all.kind(reference)?, &Mark::Id(target))?);
+        }
+    }
+    Ok(format!("{{\"{}\":{text},\"{member}s\":[{}]}}", own.name, rows.join(",")).into())
 }
 
 /// An entity through one that points to it.
@@ -146,7 +180,8 @@ fn nested(
                 call.argument("offset"),
             )?;
             let next = page.offset.as_ref().map(|offset| {
-                let path = format!("/{}/{above}/{}", below.parent.path, below.child.nested_path);
+                let path =
+                    format!("/{}/{above}/{}", call.dialect.path(&below.parent), below.child.nested_path);
                 format!("{path}?offset={}", escape(offset))
             });
             Ok(listed(&page, next))
@@ -238,7 +273,7 @@ fn list(all: &Entities, tx: &Tx<'_>, kind: &Kind, call: &Call) -> Result<Reply, 
     }
     let page = all.page(tx, kind, &which, size, call.argument("offset"))?;
     let next = page.offset.as_ref().map(|offset| {
-        let mut next = format!("/{}?offset={}", kind.path, escape(offset));
+        let mut next = format!("/{}?offset={}", call.dialect.path(kind), escape(offset));
         for name in ["tags", "size"] {
             if let Some(value) = call.argument(name) {
                 next.push_str(&format!("&{name}={}", escape(value)));
@@ -270,8 +305,11 @@ fn bad_tags(message: &str) -> Fault {
 }
 
 /// `size`, as a list's argument.
-pub(super) fn page_size(call: &Call) -> Result<usize, Fault> {
-    let Some(text) = call.argument("size") else { return Ok(PAGE) };
+pub(in crate::gateway) fn page_size(call: &Call) -> Result<usize, Fault> {
+    let asked = call
+        .argument("size")
+        .or_else(|| call.argument("page[size]").filter(|_| call.dialect == Dialect::Konnect));
+    let Some(text) = asked else { return Ok(PAGE) };
     let size =
         text.trim().parse::<f64>().map_err(|_| Fault::InvalidSize("size must be a number".to_owned()))?;
     if size.fract() == 0.0 && (1.0..=MAX_PAGE as f64).contains(&size) {
@@ -283,7 +321,7 @@ pub(super) fn page_size(call: &Call) -> Result<usize, Fault> {
 impl Entities {
     /// The mark that the key in an address makes. For a PUT by a name that names through another kind, the body gets
     /// what the name means.
-    pub(super) fn mark_of(
+    pub(in crate::gateway) fn mark_of(
         &self,
         tx: &Tx<'_>,
         kind: &Kind,
@@ -307,7 +345,7 @@ impl Entities {
 }
 
 /// Kong knows the form with hyphens only.
-pub(super) fn is_uuid(text: &str) -> bool {
+pub(in crate::gateway) fn is_uuid(text: &str) -> bool {
     text.len() == 36 && Uuid::try_parse(text).is_ok()
 }
 
@@ -323,7 +361,7 @@ fn reference(id: Uuid) -> Value {
 }
 
 /// A page as it is answered.
-pub(super) fn listed(page: &Page, next: Option<String>) -> Reply {
+pub(in crate::gateway) fn listed(page: &Page, next: Option<String>) -> Reply {
     let length: usize = page.rows.iter().map(|row| row.len() + 1).sum();
     let mut text = String::with_capacity(length + 200);
     text.push_str("{\"data\":[");
@@ -344,11 +382,11 @@ pub(super) fn listed(page: &Page, next: Option<String>) -> Reply {
 }
 
 /// A text as a query's value.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::gateway) fn escape(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
-pub(super) fn not_allowed() -> Fault {
+pub(in crate::gateway) fn not_allowed() -> Fault {
     Fault::Refused(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed".to_owned())
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Unreadable(pub StatusCode, pub Option<&'static str>);
 
 /// A body as it came.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(in crate::gateway) enum Body {
     /// JSON of any kind, or nothing.
     Json(Value),
     /// Names and texts.
