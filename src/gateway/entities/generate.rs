@@ -1,6 +1,6 @@
 //! Fields that the gateway makes: ids, times, keys and secrets.
 
-use crate::schema::{Check, Field, Kind, Type};
+use crate::schema::{Check, Field, Kind, Record, Schemas, Type};
 use crate::value::{Map, Value};
 use rand::Rng;
 use rand::distr::Alphanumeric;
@@ -25,6 +25,31 @@ pub(super) fn for_insert(kind: &Kind, members: &mut Map, now: f64) {
         };
         if let Some(value) = value {
             members.insert(field.name.clone(), value);
+        }
+    }
+}
+
+/// Fills in the keys that records inside an entity lack (a session's secret). Defaults are filled in before.
+pub(super) fn inside(schemas: &Schemas, kind: &Kind, body: &mut Value) {
+    let variant = schemas.variant_of(kind, body);
+    let Some(members) = body.as_object_mut() else { return };
+    for field in &kind.record.fields {
+        let field = variant.and_then(|variant| variant.field(&field.name)).unwrap_or(field);
+        if let (Type::Record(record), Some(value)) = (&field.ty, members.get_mut(&*field.name)) {
+            keys(record, value);
+        }
+    }
+}
+
+fn keys(record: &Record, value: &mut Value) {
+    let Some(members) = value.as_object_mut() else { return };
+    for field in &record.fields {
+        match (&field.ty, members.get_mut(&*field.name)) {
+            (Type::Record(inner), Some(value)) => keys(inner, value),
+            (Type::String, None) if field.auto && !is_uuid(field) => {
+                members.insert(field.name.clone(), Value::from(key()));
+            }
+            _ => {}
         }
     }
 }

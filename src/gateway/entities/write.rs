@@ -117,6 +117,7 @@ impl Entities {
             generate::for_insert(kind, members, now);
         }
         schema::fill_defaults(&self.schemas, kind, &mut body, true);
+        generate::inside(&self.schemas, kind, &mut body);
         refuse(schema::check(&self.schemas, kind, &body))
     }
 
@@ -125,6 +126,7 @@ impl Entities {
         hooks::before(self, tx, kind, &mut draft)?;
         self.resolve(tx, kind, &mut draft.body)?;
         schema::fill_defaults(&self.schemas, kind, &mut draft.body, true);
+        generate::inside(&self.schemas, kind, &mut draft.body);
         refuse(schema::check_as(&self.schemas, kind, &draft.body, mode))?;
         for field in kind.record.fields.iter().filter(|field| field.transient) {
             if let Some(value) = draft.body.remove(&field.name) {

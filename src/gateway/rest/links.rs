@@ -56,8 +56,11 @@ pub(super) fn answer(
     }
 }
 
+/// A field that points to the other side of a membership, and the kind there.
+type OtherSide = (Box<str>, Arc<Kind>);
+
 /// The field that points to the other side of a membership, and the kind there. Permissions have no other side.
-fn joined(all: &Entities, below: &Below) -> Result<Option<(Box<str>, Arc<Kind>)>, Fault> {
+fn joined(all: &Entities, below: &Below) -> Result<Option<OtherSide>, Fault> {
     if below.child.rows_of.is_none() {
         return Ok(None);
     }
