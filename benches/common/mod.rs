@@ -190,7 +190,7 @@ impl Gateway {
             })
             .expect("the gateway is ready");
         let addresses: serde_json::Value = serde_json::from_slice(&text).expect("addresses");
-        let address = |name: &str| format!("http://{}", addresses[name].as_str().unwrap_or_default());
+        let address = |name: &str| addresses[name].as_str().unwrap_or_default().to_owned();
         Gateway { admin: address("admin"), proxy: address("proxy"), konnect: address("konnect"), child }
     }
 

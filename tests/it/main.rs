@@ -4,6 +4,7 @@
 
 mod commands;
 mod reference;
+mod serve;
 mod support;
 
 /// A file of this folder without its `mod` line would never run.

@@ -145,7 +145,7 @@ impl Gateway {
         let mut gateway =
             Gateway { child, folder, admin: String::new(), proxy: String::new(), konnect: String::new() };
         let addresses = gateway.wait(|| serde_json::from_slice::<Json>(&std::fs::read(&ports).ok()?).ok());
-        let address = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
+        let address = |name: &str| addresses[name].as_str().unwrap().to_owned();
         gateway.admin = address("admin");
         gateway.proxy = address("proxy");
         gateway.konnect = address("konnect");
