@@ -12,7 +12,7 @@ mod others;
 mod reply;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
@@ -131,10 +131,12 @@ async fn converse(api: &Api, path: &str, asked: &Json, headers: &HeaderMap) -> R
     if !asked.is_object() {
         return refuse(StatusCode::BAD_REQUEST, "the request body is not a JSON object");
     }
-    let ask = match (api.ask)(path, asked) {
+    let mut ask = match (api.ask)(path, asked) {
         Ok(ask) => ask,
         Err(message) => return refuse(StatusCode::BAD_REQUEST, &message),
     };
+    // requests sent here in a provider's place keep its name in `host`
+    ask.usage_at_end = headers.get(HOST).is_some_and(|host| host == "api.mistral.ai");
     let orders = Orders::of(headers, &ask.model, &ask.prompt);
     if let Some(wait) = orders.stall {
         tokio::time::sleep(wait).await;

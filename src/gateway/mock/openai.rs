@@ -190,7 +190,11 @@ fn pieces_chat(ask: &Ask) -> Vec<Bytes> {
         }
         None => pieces.extend(ask.words().into_iter().map(|word| piece(json!({"content": word}), None))),
     }
-    pieces.push(piece(json!({}), Some(finish(ask))));
+    let mut end = chunk(json!([{"index": 0, "delta": {}, "logprobs": null, "finish_reason": finish(ask)}]));
+    if let Some(members) = end.as_object_mut().filter(|_| ask.usage_at_end) {
+        members.insert("usage".into(), usage(ask));
+    }
+    pieces.push(sse(&end));
     if ask.usage_chunk {
         let mut last = chunk(json!([]));
         if let Some(members) = last.as_object_mut() {

@@ -18,6 +18,8 @@ pub(super) struct Ask {
     pub(super) stream: bool,
     /// Whether the client wants the usage in the stream (OpenAI).
     pub(super) usage_chunk: bool,
+    /// Whether the last chunk carries the usage unasked (Mistral).
+    pub(super) usage_at_end: bool,
     pub(super) tool: Option<ToolCall>,
     /// Whether the answer must be JSON.
     pub(super) json: bool,

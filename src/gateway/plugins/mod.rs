@@ -11,6 +11,7 @@ mod ai_prompt_guard;
 mod ai_prompt_template;
 mod ai_proxy;
 mod ai_proxy_advanced;
+mod ai_transformers;
 mod arguments;
 mod auth;
 mod key_auth;
@@ -49,6 +50,8 @@ pub static TABLE: &[Entry] = &[
     ai_prompt_template::ENTRY,
     ai_proxy::ENTRY,
     ai_proxy_advanced::ENTRY,
+    ai_transformers::REQUEST,
+    ai_transformers::RESPONSE,
     key_auth::ENTRY,
     rate_limiting::ENTRY,
 ];

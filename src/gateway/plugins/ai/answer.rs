@@ -1,0 +1,238 @@
+//! The response phases of the plugins that send requests to providers: whole answers are translated, streams as
+//! they pass.
+
+use super::logging::{Outcome, Told, record, tell};
+use super::{Composed, MAX_ANSWER, Ready, Settings, gunzip, millis};
+use crate::gateway::llm::{Call, Chunk, Decoder, Route, Seen, Usage};
+use crate::gateway::plugins::BodyFilter;
+use crate::gateway::proxy::{BodyError, Context};
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderName, HeaderValue, Response, StatusCode, response};
+use serde_json::{Value as Json, json};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+const MODEL: HeaderName = HeaderName::from_static("x-kong-llm-model");
+
+/// A request that went to a provider, kept for its answer.
+#[derive(Clone)]
+pub struct Sent(Arc<SentState>);
+
+pub(super) struct SentState {
+    pub(super) settings: Arc<Settings>,
+    pub(super) ready: Arc<Ready>,
+    pub(super) call: Call,
+    pub(super) estimate: u64,
+    pub(super) started: Instant,
+    pub(super) payload: Option<Bytes>,
+    pub(super) told: Told,
+}
+
+/// The answer has been translated.
+#[derive(Clone)]
+struct Converted;
+
+/// The content type with which a stream came.
+#[derive(Clone)]
+struct StreamType(Option<String>, bool);
+
+/// Notes where the request goes, so that its answer finds its way back.
+pub fn note(context: &mut Context, settings: &Arc<Settings>, ready: &Arc<Ready>, composed: &Composed) {
+    let told = Told::default();
+    told.set(Outcome {
+        provider: ready.provider.name(),
+        model: composed.call.model_name().to_owned(),
+        ..Outcome::default()
+    });
+    context.state.insert(told.clone());
+    context.state.insert(Sent(Arc::new(SentState {
+        settings: Arc::clone(settings),
+        ready: Arc::clone(ready),
+        call: composed.call.clone(),
+        estimate: composed.estimate,
+        started: Instant::now(),
+        payload: ready.target.logging.payloads.then(|| composed.body.clone()),
+        told,
+    })));
+}
+
+fn sent(context: &Context) -> Option<Sent> {
+    context.state.get::<Sent>().cloned()
+}
+
+/// Whole answers are translated, streams as they pass.
+pub fn whole_response(context: &Context, head: &response::Parts) -> Option<usize> {
+    let sent = context.state.get::<Sent>()?;
+    let call = &sent.0.call;
+    let translated = context.record.proxied && head.status == StatusCode::OK && !call.streaming;
+    (translated && call.route != Route::Preserve).then_some(MAX_ANSWER)
+}
+
+/// Translates a whole answer.
+pub fn response(context: &mut Context, answer: &mut Response<Bytes>) {
+    let Some(Sent(sent)) = sent(context) else { return };
+    context.state.insert(Converted);
+    if answer.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip")
+        && let Some(plain) = gunzip(answer.body())
+    {
+        *answer.body_mut() = plain;
+        answer.headers_mut().remove(CONTENT_ENCODING);
+    }
+    let (usage, model) = match sent.settings.native {
+        Some(native) => {
+            let body: Json = serde_json::from_slice(answer.body()).unwrap_or_default();
+            (native.usage(&body), native.answering_model(&body))
+        }
+        None => match sent.ready.provider.answer(&sent.call, answer.body()) {
+            Ok(translated) => {
+                if let Some(body) = translated.body {
+                    *answer.body_mut() = body.to_string().into();
+                }
+                (translated.usage, translated.model)
+            }
+            Err(error) => {
+                *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                let message = json!({"error": {"message": error.to_string()}});
+                *answer.body_mut() = message.to_string().into();
+                (Usage::default(), None)
+            }
+        },
+    };
+    let usage = usage.or(Usage::new(Some(sent.estimate), None));
+    let payload = sent.payload.as_ref().map(|_| String::from_utf8_lossy(answer.body()).into_owned());
+    record(context, &sent, usage, model, payload);
+}
+
+/// Names the model, and the content type of streams; keeps the provider's cookies from the client.
+pub fn response_headers(context: &mut Context, head: &mut response::Parts) {
+    let Some(Sent(sent)) = sent(context) else { return };
+    if !context.record.proxied {
+        return;
+    }
+    let (call, dialect) = (&sent.call, sent.settings.dialect);
+    if sent.ready.provider.drops_cookies() {
+        head.headers.remove(SET_COOKIE);
+    }
+    let ok = head.status == StatusCode::OK || context.state.get::<Converted>().is_some();
+    if ok && sent.settings.model_name_header {
+        let name = format!("{}/{}", sent.ready.provider.name(), call.model_name());
+        if let Ok(name) = HeaderValue::from_str(&name) {
+            head.headers.insert(MODEL, name);
+        }
+    }
+    if !call.streaming || call.route == Route::Preserve || sent.settings.native.is_some() {
+        return;
+    }
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let gzip = text(CONTENT_ENCODING) == Some("gzip");
+    let kind = StreamType(text(CONTENT_TYPE).map(str::to_owned), gzip);
+    context.state.insert(kind);
+    if ok {
+        head.headers.remove(CONTENT_ENCODING);
+    }
+    if ok || !dialect.stream_errors_keep_type {
+        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    }
+}
+
+/// Translates a stream; stops an answer that was too large to be translated.
+pub fn response_body(context: &mut Context, head: &response::Parts) -> Option<Box<dyn BodyFilter>> {
+    let Sent(sent) = sent(context)?;
+    let translates = context.record.proxied && head.status == StatusCode::OK;
+    if !translates || sent.call.route == Route::Preserve {
+        return None;
+    }
+    if !sent.call.streaming {
+        let converted = context.state.get::<Converted>().is_some();
+        return (!converted).then(|| Box::new(TooLarge) as Box<dyn BodyFilter>);
+    }
+    let StreamType(kind, gzip) = context.state.get::<StreamType>().cloned().unwrap_or_else(|| {
+        let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        StreamType(kind.map(str::to_owned), false)
+    });
+    let keep = sent.payload.is_some();
+    let decoder = Decoder::new(sent.call.clone(), sent.ready.provider, kind.as_deref(), keep);
+    let taps = sent.settings.native.is_some();
+    let gzip = gzip.then(|| MultiGzDecoder::new(Vec::new()));
+    Some(Box::new(Stream { sent, decoder, gzip, taps, latency: None }))
+}
+
+/// An answer that cannot be translated must not reach the client in the provider's own format.
+struct TooLarge;
+
+impl BodyFilter for TooLarge {
+    fn data(&mut self, _: &mut Context, _: Bytes) -> Result<Bytes, BodyError> {
+        Err(BodyError::TooLarge { limit: MAX_ANSWER })
+    }
+
+    fn end(&mut self, _: &mut Context) -> Result<Bytes, BodyError> {
+        Ok(Bytes::new())
+    }
+}
+
+/// A stream on its way back.
+struct Stream {
+    sent: Arc<SentState>,
+    decoder: Decoder,
+    gzip: Option<MultiGzDecoder<Vec<u8>>>,
+    /// Whether the client gets the provider's own bytes (native formats).
+    taps: bool,
+    latency: Option<u64>,
+}
+
+impl Stream {
+    fn write(&self, chunks: &[Chunk], own: Bytes) -> Bytes {
+        if self.taps {
+            return own;
+        }
+        let mut out = Vec::new();
+        chunks.iter().for_each(|chunk| chunk.write(&mut out));
+        out.into()
+    }
+
+    fn usage(&self) -> Usage {
+        let seen = self.decoder.seen();
+        let estimate = Usage::new(Some(self.sent.estimate), Some(seen.characters.div_ceil(4) as u64));
+        match seen.usage {
+            Usage { completion: Some(0) | None, prompt, .. } => {
+                Usage { prompt, ..Usage::default() }.or(estimate)
+            }
+            counted => counted.or(estimate),
+        }
+    }
+}
+
+impl BodyFilter for Stream {
+    fn data(&mut self, _: &mut Context, chunk: Bytes) -> Result<Bytes, BodyError> {
+        if self.latency.is_none() {
+            self.latency = Some(millis(self.sent.started));
+        }
+        let plain = match &mut self.gzip {
+            Some(gzip) => {
+                let broken = |error: std::io::Error| BodyError::Filter(error.to_string());
+                gzip.write_all(&chunk).map_err(broken)?;
+                gzip.flush().map_err(broken)?;
+                Bytes::from(std::mem::take(gzip.get_mut()))
+            }
+            None => chunk.clone(),
+        };
+        let chunks = match self.decoder.feed(&plain) {
+            Ok(chunks) => chunks,
+            // a tap only counts
+            Err(_) if self.taps => Vec::new(),
+            Err(error) => return Err(BodyError::Filter(error.to_string())),
+        };
+        tell(&self.sent, self.usage());
+        Ok(self.write(&chunks, chunk))
+    }
+
+    fn end(&mut self, context: &mut Context) -> Result<Bytes, BodyError> {
+        let chunks = self.decoder.finish();
+        let Seen { model, text, .. } = self.decoder.seen().clone();
+        record(context, &self.sent, self.usage(), model, text);
+        Ok(self.write(&chunks, Bytes::new()))
+    }
+}
