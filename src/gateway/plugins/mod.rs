@@ -11,6 +11,7 @@ mod ai_prompt_guard;
 mod ai_prompt_template;
 mod ai_proxy;
 mod ai_proxy_advanced;
+mod ai_rate_limiting;
 mod ai_transformers;
 mod arguments;
 mod auth;
@@ -50,6 +51,7 @@ pub static TABLE: &[Entry] = &[
     ai_prompt_template::ENTRY,
     ai_proxy::ENTRY,
     ai_proxy_advanced::ENTRY,
+    ai_rate_limiting::ENTRY,
     ai_transformers::REQUEST,
     ai_transformers::RESPONSE,
     key_auth::ENTRY,

@@ -11,7 +11,7 @@ mod logging;
 pub use answer::note;
 pub use ask::ask;
 pub use compose::{Composed, compose, replace, way};
-pub use logging::Told;
+pub use logging::{Outcome, Told};
 
 use super::{ConfigError, Failure, Flow, Instance};
 use crate::gateway::llm::{
