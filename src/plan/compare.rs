@@ -381,7 +381,7 @@ impl<'a> Comparer<'a> {
                 })
             });
             if let Some(equal) = equal {
-                let kept = candidates.swap_remove(equal);
+                let kept = candidates.remove(equal);
                 self.meet_kept(wanted, kept);
             }
         }

@@ -46,8 +46,8 @@ pub(super) fn is_foreign(kind: &Kind, name: &str) -> bool {
     kind.record.field(name).is_some_and(|field| matches!(field.ty, Type::Foreign { .. }))
 }
 
-/// The keys of a kind that no two entities may share: unique fields, fields unique together, and what makes two
-/// entities the same.
+/// The keys of a kind that no two entities may share: unique fields, fields unique together or cached by, and what
+/// makes two entities the same.
 pub(super) fn unique(kind: &Kind) -> Vec<Vec<Box<str>>> {
     let mut keys: Vec<Vec<Box<str>>> = kind
         .record
@@ -56,9 +56,9 @@ pub(super) fn unique(kind: &Kind) -> Vec<Vec<Box<str>>> {
         .filter(|field| field.unique && !field.computed)
         .map(|field| vec![field.name.clone()])
         .collect();
-    for key in kind.unique_together.iter().chain(&kind.identity) {
-        let is_id = key.len() == 1 && key.first().is_some_and(|name| &**name == "id");
-        if !is_id && !keys.contains(key) {
+    let same = |a: &[Box<str>], b: &[Box<str>]| a.len() == b.len() && a.iter().all(|name| b.contains(name));
+    for key in kind.unique_together.iter().chain([&kind.cache_key]).chain(&kind.identity) {
+        if !key.is_empty() && !keys.iter().any(|other| same(other, key)) {
             keys.push(key.clone());
         }
     }

@@ -2,5 +2,7 @@
 
 mod cases;
 mod guard;
+mod plane;
+mod properties;
 mod scopes;
 mod support;
