@@ -396,15 +396,9 @@ impl<'a> Comparer<'a> {
         } else {
             Cow::Borrowed(&want.body)
         };
-        if equal::same_body(schemas, kind, &expanded, &held.body) {
-            return true;
-        }
-        // What differs in spelling only does so no more once it is canonical.
-        let mut want = expanded.into_owned();
-        let mut have = held.body.clone();
-        schema::canonical(schemas, kind, &mut want);
-        schema::canonical(schemas, kind, &mut have);
-        equal::same_body(schemas, kind, &want, &have)
+        equal::same_body(schemas, kind, &expanded, &held.body, &|field| {
+            want.references.get(field).and_then(|reference| self.wanted_id(reference))
+        })
     }
 
     fn same_references(&self, want: &Entity, held: &Entity) -> bool {
@@ -444,7 +438,6 @@ impl<'a> Comparer<'a> {
     /// The text of a key of a wanted entity. Parents that are wanted are told by their place in the files, others by id.
     fn wanted_key(&self, entity: &Entity, key: &[Box<str>]) -> Option<String> {
         keys::text(
-            self.schemas,
             &entity.kind,
             key,
             |name| entity.body.get(name),
@@ -460,7 +453,6 @@ impl<'a> Comparer<'a> {
 
     fn held_key(&self, entity: &Entity, key: &[Box<str>]) -> Option<String> {
         keys::text(
-            self.schemas,
             &entity.kind,
             key,
             |name| entity.body.get(name),

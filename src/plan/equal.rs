@@ -5,18 +5,33 @@
 
 use crate::schema::{Field, Kind, Record, Schemas, Type};
 use crate::value::{Map, Value};
+use uuid::Uuid;
 
 /// Whether putting `want` (as written in a file, shorthands expanded) would leave `have` (as the gateway
-/// shows it) as it is. Foreign fields are not looked at.
-pub(super) fn same_body(schemas: &Schemas, kind: &Kind, want: &Value, have: &Value) -> bool {
+/// shows it) as it is. Foreign fields are not looked at; `salt` gives the id that one of them leads to.
+pub(super) fn same_body(
+    schemas: &Schemas,
+    kind: &Kind,
+    want: &Value,
+    have: &Value,
+    salt: &dyn Fn(&str) -> Option<Uuid>,
+) -> bool {
     let (Some(want_members), Some(have_members)) = (want.as_object(), have.as_object()) else {
         return want == have;
     };
     let variant = schemas.variant_of(kind, want);
     kind.record.fields.iter().all(|field| {
         let field = variant.and_then(|record| record.field(&field.name)).unwrap_or(field);
-        same_member(field, want_members, have_members)
+        same_member(field, want_members, have_members) || is_hash(field, want_members, have_members, salt)
     })
+}
+
+/// Whether the gateway holds the hash of what is written.
+fn is_hash(field: &Field, want: &Map, have: &Map, salt: &dyn Fn(&str) -> Option<Uuid>) -> bool {
+    let Some(salt) = field.salted_by.as_deref().and_then(salt) else { return false };
+    let text = |side: &Map| side.get(&*field.name).and_then(Value::exposed_str).map(str::to_owned);
+    let hashed = text(want).and_then(|text| field.hashed(&text, salt));
+    hashed.is_some() && hashed == text(have)
 }
 
 /// Whether a body uses a field that stands for others, anywhere.
@@ -110,6 +125,10 @@ pub(super) fn same_value(field: &Field, want: &Value, have: &Value) -> bool {
         }
         (Type::Array(_) | Type::Set(_), Value::Array(want), Value::Object(have)) => {
             want.is_empty() && have.is_empty()
+        }
+        (Type::String, _, _) if want != have && field.normal.is_some() => {
+            let stored = want.exposed_str().and_then(|text| field.normal_form(text));
+            stored.is_some() && stored.as_deref() == have.exposed_str()
         }
         _ => want == have,
     }

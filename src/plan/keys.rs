@@ -2,43 +2,42 @@
 //!
 //! The texts hold secrets in clear: they stay inside this room and are never shown.
 
-use crate::schema::{self, Kind, Schemas, Type};
+use crate::schema::{Kind, Type};
 use crate::value::{Exposed, Value};
 use std::fmt::Write;
 use uuid::Uuid;
 
-/// The text of a key of several fields: the fields' values as JSON, made canonical, in the key's order.
+/// The text of a key of several fields: the fields' values as JSON, as the gateway stores them, in the key's order.
 ///
 /// `value` gives a field's value and `reference` a text for what a foreign field points to. `None` when the key is a
 /// single field without a value, or several that are all without one.
 pub(super) fn text<'v>(
-    schemas: &Schemas,
     kind: &Kind,
     key: &[Box<str>],
     value: impl Fn(&str) -> Option<&'v Value>,
     reference: impl Fn(&str) -> Option<String>,
 ) -> Option<String> {
-    let mut plain = Value::object();
     let mut out = String::new();
-    for name in key {
-        if !is_foreign(kind, name)
-            && let Some(value) = value(name).filter(|value| !value.is_null())
-        {
-            plain.set(name, value.clone());
-        }
-    }
-    schema::canonical(schemas, kind, &mut plain);
     let mut any = false;
     for name in key {
         let part = if is_foreign(kind, name) {
             reference(name)
         } else {
-            plain.get(name).map(|value| serde_json::to_string(&Exposed(value)).unwrap_or_default())
+            value(name).and_then(|value| plain(kind, name, value))
         };
         any |= part.is_some();
         let _ = write!(out, "{}\u{1f}", part.as_deref().unwrap_or("null"));
     }
     any.then_some(out)
+}
+
+fn plain(kind: &Kind, name: &str, value: &Value) -> Option<String> {
+    let normal = value.exposed_str().and_then(|text| kind.record.field(name)?.normal_form(text));
+    match normal {
+        _ if value.is_null() => None,
+        Some(normal) => serde_json::to_string(&normal).ok(),
+        None => serde_json::to_string(&Exposed(value)).ok(),
+    }
 }
 
 /// Whether a field of a kind is a reference.

@@ -36,8 +36,7 @@ struct HandOver {
     via: Option<usize>,
 }
 
-struct Graph<'a> {
-    schemas: &'a Schemas,
+struct Graph {
     changes: Vec<Change>,
     /// For each change the changes that come before it, hand-overs and cascades not yet considered.
     before: Vec<BTreeSet<usize>>,
@@ -65,8 +64,7 @@ pub(super) fn arrange(
         .flat_map(|kind| kind.record.foreign().map(|(_, reference)| Box::from(reference)))
         .collect();
     let before = vec![BTreeSet::new(); changes.len()];
-    let mut graph =
-        Graph { schemas, changes, before, hand_overs: Vec::new(), aside: HashMap::new(), parents };
+    let mut graph = Graph { changes, before, hand_overs: Vec::new(), aside: HashMap::new(), parents };
     graph.replace_immutable();
     graph.follow_references(conflicts);
     graph.follow_unique_values(held, conflicts);
@@ -74,7 +72,7 @@ pub(super) fn arrange(
     graph.finish()
 }
 
-impl Graph<'_> {
+impl Graph {
     fn change(&self, at: usize) -> Option<&Change> {
         self.changes.get(at)
     }
@@ -195,13 +193,7 @@ impl Graph<'_> {
     }
 
     fn key(&self, kind: &Kind, key: &[Box<str>], body: &Value) -> Option<String> {
-        keys::text(
-            self.schemas,
-            kind,
-            key,
-            |name| body.get(name),
-            |name| reference_id(body, name).map(|id| id.to_string()),
-        )
+        keys::text(kind, key, |name| body.get(name), |name| reference_id(body, name).map(|id| id.to_string()))
     }
 
     fn keeps(&self, at: usize, key: &[Box<str>], text: &str) -> bool {

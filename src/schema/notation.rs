@@ -22,7 +22,8 @@ pub struct SchemaError {
 type Outcome<T> = Result<T, String>;
 
 /// Words of our own that `/schemas` does not serve.
-const OWN_WORDS: [&str; 7] = ["check", "expand", "credential", "verbatim", "computed", "normal", "generated"];
+const OWN_WORDS: [&str; 8] =
+    ["check", "expand", "credential", "verbatim", "computed", "normal", "generated", "salted_by"];
 
 /// Drops what the flavor does not have, and the words that said so.
 ///
@@ -181,6 +182,7 @@ pub fn field(name: &str, json: &JsonMap<String, Json>) -> Outcome<Field> {
         transient: flag(json, "transient"),
         computed: flag(json, "computed"),
         normal: text(json, "normal"),
+        salted_by: text(json, "salted_by"),
         err: text(json, "err"),
         checks: checks(json)?,
         deprecation: json.get("deprecation").and_then(Json::as_object).map(deprecation),

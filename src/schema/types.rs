@@ -3,9 +3,11 @@
 use super::lua_pattern::Pattern;
 use crate::value::{Path, Value};
 use serde_json::Value as Json;
+use sha1::{Digest, Sha1};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Which gateway a schema speaks for. Fields and kinds differ by `since`, `until` and `edition`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,12 +208,29 @@ pub struct Field {
     pub computed: bool,
     /// The named normal form in which the gateway stores the value (`target`: with a port).
     pub normal: Option<Box<str>>,
+    /// The foreign field whose id salts the hash (SHA-1) that the gateway stores in place of the value.
+    pub salted_by: Option<Box<str>>,
     /// Words in place of those of the checks.
     pub err: Option<Box<str>>,
     /// The checks on a value, in the notation's order.
     pub checks: Vec<Check>,
     /// Set when the field is on its way out.
     pub deprecation: Option<Deprecation>,
+}
+
+impl Field {
+    /// The form in which the gateway stores a text, when that is another than the text itself.
+    pub fn normal_form(&self, text: &str) -> Option<String> {
+        super::checks::normal_form(self.normal.as_deref()?, text)
+    }
+
+    /// What the gateway stores for a text whose salt is this id, in hexadecimal digits. `None` for fields that are
+    /// stored as they are.
+    pub fn hashed(&self, text: &str, salt: Uuid) -> Option<String> {
+        self.salted_by.as_ref()?;
+        let hash = Sha1::new().chain_update(text).chain_update(salt.to_string()).finalize();
+        Some(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
 }
 
 /// A rule over several fields of a record.

@@ -102,3 +102,19 @@ fn unique_values_change_hands() {
         ]
     );
 }
+
+#[test]
+fn a_stored_hash_is_its_password() {
+    // SHA-1 of the password and the consumer's id.
+    let hash = "c2bcf7b7786b13b7dc62cc355084aa8177ece641";
+    let entity = |password: &str| {
+        json!([
+            ["consumers", {"username": "u"}],
+            ["basicauth_credentials", {"username": "b", "password": password, "consumer": 0}],
+        ])
+    };
+    let current = held(entity(hash));
+    assert_eq!(outline(&planned(&current, &state(entity(hash)))), Vec::<String>::new());
+    assert_eq!(outline(&planned(&current, &state(entity("pw")))), Vec::<String>::new());
+    assert_eq!(outline(&planned(&current, &state(entity("other")))), ["update basic-auth b for consumer u"]);
+}

@@ -51,7 +51,7 @@ fn random_entity(schemas: &Schemas, kind: &Arc<Kind>, dice: &Dice, state: &State
     let mut body = Value::object();
     let mut references = BTreeMap::new();
     // One in three has an id of a small range that only its kind uses.
-    let base = kind.name.bytes().fold(0u128, |sum, byte| sum * 31 + u128::from(byte)) % 0xffff << 16;
+    let base = kind.name.bytes().fold(0u128, |sum, byte| (sum * 31 + u128::from(byte)) % 0xffff) << 16;
     let explicit = (dice[1] % 3 == 0).then(|| id(base + u128::from(dice[2] % 3) + 1));
     let pick = |n: usize| POOL[usize::from(dice[3 + n % 4]) % POOL.len()];
     for (n, field) in kind.record.fields.iter().enumerate() {
