@@ -95,6 +95,12 @@ fn random_entity(schemas: &Schemas, kind: &Arc<Kind>, dice: &Dice, state: &State
     if kind.record.field("tags").is_some() && !tags.is_empty() {
         body.set("tags", Value::Array(tags.iter().map(|tag| Value::from(*tag)).collect()));
     }
+    // Twins without id and key could not be told apart.
+    let twin = |other: &Entity| other.kind.name == kind.name && other.body == body;
+    let nameless = kind.identity.iter().flatten().all(|field| body.get(field).is_none());
+    if nameless && state.entities.iter().any(twin) {
+        return None;
+    }
     Some(Entity { kind: kind.clone(), id: explicit, body, references, place: None })
 }
 
