@@ -81,7 +81,7 @@ fn random_entity(schemas: &Schemas, kind: &Arc<Kind>, dice: &Dice, state: &State
                 body.set(&field.name, Value::from(*names.get(usize::from(dice[8]) % names.len().min(3))?));
             }
             Type::String if named && !field.computed && &*field.name != "id" => {
-                if field.required || dice[3 + n % 4] % 5 != 0 {
+                if field.required || field.auto || dice[3 + n % 4] % 5 != 0 {
                     body.set(&field.name, Value::from(pick(n)));
                 }
             }
@@ -96,7 +96,12 @@ fn random_entity(schemas: &Schemas, kind: &Arc<Kind>, dice: &Dice, state: &State
         body.set("tags", Value::Array(tags.iter().map(|tag| Value::from(*tag)).collect()));
     }
     // Twins without id and key could not be told apart.
-    let twin = |other: &Entity| other.kind.name == kind.name && other.body == body;
+    let canonical = |body: &Value| {
+        let mut body = body.clone();
+        crate::schema::canonical(schemas, kind, &mut body);
+        body
+    };
+    let twin = |other: &Entity| other.kind.name == kind.name && canonical(&other.body) == canonical(&body);
     let nameless = kind.identity.iter().flatten().all(|field| body.get(field).is_none());
     if nameless && state.entities.iter().any(twin) {
         return None;
