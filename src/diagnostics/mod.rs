@@ -4,9 +4,11 @@
 //! JSON and more. What does not live here: finding problems, and writing to the terminal (only `cli` prints).
 
 mod place;
+mod render;
 mod suggest;
 
 pub use place::{Place, Position, SourceMap};
+pub use render::{Format, Summary, render};
 pub use suggest::nearest;
 
 use serde::Serialize;

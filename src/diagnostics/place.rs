@@ -41,16 +41,37 @@ impl fmt::Debug for Place {
 
 /// The texts of all sources of a run, by name, for showing lines.
 #[derive(Clone, Default)]
-pub struct SourceMap(BTreeMap<Arc<str>, Arc<str>>);
+pub struct SourceMap {
+    texts: BTreeMap<Arc<str>, Arc<str>>,
+    /// Stretches that hold secrets, by file, in bytes.
+    concealed: BTreeMap<Arc<str>, BTreeMap<u32, u32>>,
+}
 
 impl SourceMap {
     /// Keeps a source's text.
     pub fn insert(&mut self, file: Arc<str>, text: Arc<str>) {
-        self.0.insert(file, text);
+        self.texts.insert(file, text);
+    }
+
+    /// Marks a stretch that holds a secret: lines are shown without it.
+    pub fn conceal(&mut self, place: &Place) {
+        let spans = self.concealed.entry(place.file.clone()).or_default();
+        let end = spans.entry(place.start.offset).or_default();
+        *end = (*end).max(place.end.offset);
+    }
+
+    /// The stretches of a source between two offsets that hold secrets, as pairs of offsets, in order.
+    pub fn concealed(&self, file: &str, from: u32, to: u32) -> Vec<(u32, u32)> {
+        let Some(spans) = self.concealed.get(file) else { return Vec::new() };
+        // Stretches may lie in one another but are few before a line; the last that begin before it may reach in.
+        let before = spans.range(..from).rev().take(64).filter(|(_, end)| **end > from);
+        let mut found: Vec<(u32, u32)> = before.chain(spans.range(from..to)).map(|(s, e)| (*s, *e)).collect();
+        found.sort_unstable();
+        found
     }
 
     /// The text of a source.
     pub fn text(&self, file: &str) -> Option<&Arc<str>> {
-        self.0.get(file)
+        self.texts.get(file)
     }
 }

@@ -5,6 +5,7 @@
 //! references, and every problem with its place. What does not live here: what a body may hold (`schema`), writing
 //! files, and printing. Only `source` opens files; nothing here reads the environment.
 
+mod build;
 mod mask;
 mod node;
 mod options;
@@ -24,6 +25,7 @@ pub use text::{Span, Text};
 
 use crate::diagnostics::{Diagnostic, SourceMap, codes};
 use crate::model::State;
+use crate::schema::Schemas;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
@@ -82,6 +84,11 @@ pub fn read(inputs: &[String], stdin: &mut dyn Read, options: Options) -> Docume
 }
 
 impl Documents {
+    /// Lays schemas beside the files and builds the state that they ask for.
+    pub fn build(&self, schemas: &Schemas) -> Loaded {
+        build::build(self, schemas)
+    }
+
     /// What the files say about the run as a whole.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -109,4 +109,6 @@ pub struct Options {
     pub select_tags: Vec<String>,
     /// References that the files do not satisfy are left for the gateway to answer (`gateway apply`).
     pub partial: bool,
+    /// Look also for what is legal and probably not meant.
+    pub lint: bool,
 }

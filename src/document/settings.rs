@@ -45,15 +45,6 @@ pub struct Settings {
     pub include_plugin_definitions: bool,
 }
 
-/// A node of one of the documents: the document's index and the node.
-#[derive(Clone, Copy)]
-pub struct Located<'a> {
-    /// Which document.
-    pub document: usize,
-    /// The node in it.
-    pub node: &'a Node,
-}
-
 /// Reads the settings of all documents, fills in each document's select tags, and reports what contradicts.
 pub fn read(documents: &mut [Document], options: &Options, problems: &mut Vec<Diagnostic>) -> Settings {
     let mut reader = Reader { options, problems, settings: Settings::default(), firsts: BTreeMap::new() };
