@@ -2,10 +2,10 @@
 //!
 //! What does not live here: what the listeners answer (`admin`, `konnect`, `proxy`, `mock`).
 
-use super::admin::Admin;
+use super::admin::{self, Admin};
 use super::entities::Fault;
 use super::health::Board;
-use super::http::{self, Api, FaultError, Faults, Front, Guard, RequestLog};
+use super::http::{self, Api, FaultError, Faults, Front, Guard, Meter, RequestLog};
 use super::konnect::Konnect;
 use super::store::{OpenError, Planes, Store};
 use super::{mock, proxy};
@@ -109,6 +109,12 @@ pub enum ServeError {
     /// The Admin API would listen beyond loopback for everybody.
     #[error("the Admin API would listen on {0} without authentication")]
     Unauthenticated(SocketAddr),
+    /// RBAC without anybody who could give the first permissions.
+    #[error("RBAC needs an admin token: whoever has it gives the first permissions")]
+    RbacWithoutToken,
+    /// RBAC where there is none.
+    #[error("{0} has no RBAC")]
+    NoRbac(Flavor),
     /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -167,7 +173,7 @@ impl Gateway {
             opened.map_err(|source| ServeError::File { path: path.clone(), source })
         });
         let log = log.transpose()?;
-        let admin = bind("Admin API", options.admin_listen).await?;
+        let admin_listener = bind("Admin API", options.admin_listen).await?;
         let konnect = bind("Konnect API", options.konnect_listen).await?;
         let plain = bind("proxy", options.proxy_listen).await?;
         let tls = bind("proxy (TLS)", options.proxy_tls_listen).await?;
@@ -175,7 +181,7 @@ impl Gateway {
         let mock = bind("mock AI provider", options.mock_listen.or(free)).await?;
         let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
         let addresses = Addresses {
-            admin: address(&admin),
+            admin: address(&admin_listener),
             proxy: address(&plain),
             proxy_tls: address(&tls),
             konnect: address(&konnect),
@@ -191,8 +197,10 @@ impl Gateway {
             tasks: TaskTracker::new(),
         };
         let (shutdown, kill, tasks) = (&running.shutdown, &running.kill, &running.tasks);
+        let meter = Arc::new(Meter::default());
         let front = |address: SocketAddr| {
             Arc::new(Front {
+                meter: Arc::clone(&meter),
                 guard: Guard::of(address),
                 faults: Arc::clone(&faults),
                 log: log.clone(),
@@ -205,9 +213,15 @@ impl Gateway {
                 tasks.spawn(http::serve(listener, api, front(at), tasks.clone()));
             }
         };
-        let token = options.admin_token.clone();
-        let api = Admin::new(options.flavor, store.clone(), token, options.rbac, Arc::clone(&board)).await;
-        spawn(admin, addresses.admin, Arc::new(api.map_err(unreadable)?));
+        let settings = admin::Settings {
+            flavor: options.flavor,
+            token: options.admin_token.clone(),
+            rbac: options.rbac,
+            board: Arc::clone(&board),
+            meter: Arc::clone(&meter),
+        };
+        let api = Admin::new(store.clone(), settings).await.map_err(unreadable)?;
+        spawn(admin_listener, addresses.admin, Arc::new(api));
         let (tokens, rate) = (options.konnect_tokens.clone(), options.konnect_rate_limit);
         let api = Konnect::new(options.flavor, store.clone(), tokens, rate);
         spawn(konnect, addresses.konnect, Arc::new(api));
@@ -275,6 +289,12 @@ async fn bind(what: &'static str, address: Option<SocketAddr>) -> Result<Option<
 
 /// Refuses an Admin API that strangers could reach and drive.
 fn guard(options: &ServeOptions) -> Result<(), ServeError> {
+    if options.rbac && !options.flavor.is_enterprise() {
+        return Err(ServeError::NoRbac(options.flavor));
+    }
+    if options.rbac && options.admin_token.is_none() {
+        return Err(ServeError::RbacWithoutToken);
+    }
     match options.admin_listen {
         Some(address)
             if !address.ip().is_loopback()

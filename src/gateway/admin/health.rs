@@ -15,7 +15,7 @@ use uuid::Uuid;
 impl Admin {
     /// Answers a request about the health of targets.
     pub(super) async fn health(&self, endpoint: Endpoint, all: Entities, call: Call) -> Result<Reply, Fault> {
-        let (board, node) = (Arc::clone(&self.board), self.node);
+        let (board, node) = (Arc::clone(&self.settings.board), self.node);
         self.store
             .run(move |tx| match &endpoint {
                 Endpoint::AllTargets(key) => all_targets(&all, tx, key, &call),

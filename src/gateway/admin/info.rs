@@ -4,20 +4,18 @@ use super::{Admin, options};
 use crate::gateway::entities::{Entities, Fault, Which};
 use crate::gateway::http::{Reply, Request};
 use crate::gateway::rest::{self, Call, escape, not_allowed, page_size, read_body};
-use crate::gateway::store::{Entry, Key, PlaneId, Tx};
+use crate::gateway::store::{PlaneId, Tx};
 use crate::schema::{Kind, Schemas};
 use crate::value::Value;
 use http::{Method, StatusCode};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
 /// The plane of what belongs to no plane: workspaces and control planes themselves.
 pub(in crate::gateway) const ROOT: PlaneId = 0;
-/// The workspace that is always there.
-const DEFAULT: &str = "default";
-
 /// An endpoint that is no entity.
 #[derive(Clone, Debug)]
 pub(super) enum Endpoint {
@@ -37,6 +35,10 @@ pub(super) enum Endpoint {
     Enabled,
     /// `/plugins/schema/{name}`, deprecated by Kong
     ConfigSchema(String),
+    /// `/workspaces/...` (enterprise)
+    Workspaces(Vec<String>),
+    /// `/rbac/users/...` (enterprise)
+    RbacUsers(Vec<String>),
     /// `/tags`, `/tags/{tag}`
     Tags(Option<String>),
     /// `/config`
@@ -66,6 +68,12 @@ pub(super) fn endpoint(schemas: &Schemas, path: &[String]) -> Option<Endpoint> {
         ["schemas", name] => Endpoint::Schema(text(name)),
         ["plugins", "enabled"] => Endpoint::Enabled,
         ["plugins", "schema", name] => Endpoint::ConfigSchema(text(name)),
+        ["workspaces", rest @ ..] if schemas.flavor().is_enterprise() => {
+            Endpoint::Workspaces(rest.iter().map(text).collect())
+        }
+        ["rbac", "users", rest @ ..] if schemas.flavor().is_enterprise() => {
+            Endpoint::RbacUsers(rest.iter().map(text).collect())
+        }
         ["tags"] => Endpoint::Tags(None),
         ["tags", tag] => Endpoint::Tags(Some(text(tag))),
         ["config"] => Endpoint::Config,
@@ -95,6 +103,9 @@ impl Endpoint {
             Endpoint::Validate(_) => "OPTIONS, POST",
             Endpoint::Config => "GET, HEAD, OPTIONS, POST",
             Endpoint::SetHealth(..) => "OPTIONS, PUT",
+            Endpoint::Workspaces(_) | Endpoint::RbacUsers(_) => {
+                "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+            }
             _ => "GET, HEAD, OPTIONS",
         }
     }
@@ -129,29 +140,6 @@ impl Endpoint {
         all.sort_by_key(|path| path.replace('/', "\0"));
         all
     }
-}
-
-/// The default workspace's plane; makes it on first use.
-pub(super) fn default_workspace(tx: &mut Tx<'_>) -> Result<PlaneId, Fault> {
-    let key = Key { plane: ROOT, name: "name".into(), value: DEFAULT.into() };
-    if let Some(row) = tx.find(ROOT, "workspaces", &key)? {
-        return Ok(row.seq);
-    }
-    let id = Uuid::new_v4();
-    let body = json!({
-        "id": id, "name": DEFAULT, "comment": null, "config": {"meta": null, "portal": false},
-        "meta": {"color": null, "thumbnail": null}, "created_at": tx.now() as i64, "updated_at": tx.now() as i64,
-    });
-    let entry = Entry {
-        id,
-        body: body.to_string().into(),
-        keys: vec![key.clone()],
-        references: Vec::new(),
-        tags: Vec::new(),
-        expires: None,
-    };
-    let _ = tx.put(ROOT, "workspaces", &entry, None)?;
-    tx.find(ROOT, "workspaces", &key)?.map(|row| row.seq).ok_or(Fault::Absent)
 }
 
 impl Admin {
@@ -212,6 +200,8 @@ impl Admin {
                 all.validate(now.map_or(0.0, |t| t.as_secs_f64()), &kind, body)?;
                 Ok(Reply::message(StatusCode::OK, "schema validation successful"))
             }
+            Endpoint::Workspaces(rest) => self.workspaces(rest, call, request).await,
+            Endpoint::RbacUsers(rest) => self.rbac_users(rest, all, call, request).await,
             Endpoint::Tags(tag) => self.store.run(move |tx| tags(&all, tx, tag.as_deref(), &call)).await,
             Endpoint::Config => Err(Fault::Refused(
                 StatusCode::BAD_REQUEST,
@@ -235,9 +225,8 @@ impl Admin {
             "tagline": "Welcome to kong",
             "version": flavor.reported_version(),
             "edition": if flavor.is_enterprise() { "enterprise" } else { "community" },
-            "hostname": "localhost",
+            "hostname": hostname(),
             "node_id": self.node,
-            "lua_version": "LuaJIT 2.1.0-20231117",
             "pids": {"master": std::process::id(), "workers": [std::process::id()]},
             "timers": {"running": 0, "pending": 0},
             "plugins": {"available_on_server": available, "enabled_in_cluster": used},
@@ -245,8 +234,8 @@ impl Admin {
                 "database": "postgres",
                 "role": "traditional",
                 "router_flavor": "traditional_compatible",
-                "rbac": if self.rbac { "on" } else { "off" },
-                "enforce_rbac": if self.rbac { "on" } else { "off" },
+                "rbac": if self.settings.rbac { "on" } else { "off" },
+                "enforce_rbac": if self.settings.rbac { "on" } else { "off" },
                 "plugins": ["bundled"],
                 "vaults": ["bundled"],
                 "log_level": "notice",
@@ -256,12 +245,16 @@ impl Admin {
 
     async fn status(&self) -> Result<Reply, Fault> {
         let reachable = self.store.run(|tx| tx.count(ROOT, "workspaces").map_err(Fault::from)).await.is_ok();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let meter = &self.settings.meter;
+        let active = count(&meter.active);
         Ok(ok(&json!({
             "database": {"reachable": reachable},
             "memory": {"workers_lua_vms": [], "lua_shared_dicts": {}},
             "server": {
-                "connections_active": 1, "connections_reading": 0, "connections_writing": 1,
-                "connections_waiting": 0, "connections_accepted": 1, "connections_handled": 1, "total_requests": 1,
+                "connections_active": active, "connections_reading": 0, "connections_writing": 1,
+                "connections_waiting": active.saturating_sub(1), "connections_accepted": count(&meter.accepted),
+                "connections_handled": count(&meter.accepted), "total_requests": count(&meter.requests),
             },
         })))
     }
@@ -273,6 +266,12 @@ fn ok(body: &Json) -> Reply {
 
 fn missing(what: &str, name: &str) -> Fault {
     Fault::Refused(StatusCode::NOT_FOUND, format!("No {what} named '{name}'"))
+}
+
+/// The machine's name, where the system tells it.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }
 
 fn distinct_plugins(all: &Entities, tx: &Tx<'_>) -> Result<BTreeSet<String>, Fault> {

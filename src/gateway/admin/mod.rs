@@ -4,10 +4,12 @@
 
 mod health;
 mod info;
+mod rbac;
+mod workspaces;
 
 use crate::gateway::entities::{Entities, Fault};
 use crate::gateway::health::Board;
-use crate::gateway::http::{Api, Reply, Request};
+use crate::gateway::http::{Api, Meter, Reply, Request};
 use crate::gateway::rest::{self, Call, Dialect};
 use crate::gateway::store::{PlaneId, Store};
 use crate::schema::{Flavor, Schemas};
@@ -15,6 +17,7 @@ use crate::value::Secret;
 use async_trait::async_trait;
 use http::header::{ALLOW, HeaderName, SERVER};
 use http::{Method, StatusCode};
+use rbac::Verdict;
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -24,38 +27,99 @@ const MAX_BODY: usize = 10 * 1024 * 1024;
 /// Whole configurations, in bytes.
 const MAX_CONFIG: usize = 128 * 1024 * 1024;
 
+/// How an Admin API behaves.
+pub(in crate::gateway) struct Settings {
+    /// Which Kong it stands in for.
+    pub flavor: Flavor,
+    /// The token that may do everything; without RBAC every request must carry it.
+    pub token: Option<Secret>,
+    /// Other tokens are those of users.
+    pub rbac: bool,
+    /// The health of targets.
+    pub board: Arc<Board>,
+    /// What its listener has seen.
+    pub meter: Arc<Meter>,
+}
+
 /// The Admin API over a store.
 pub(in crate::gateway) struct Admin {
     schemas: Arc<Schemas>,
     store: Store,
+    settings: Settings,
     /// The default workspace.
     home: PlaneId,
-    /// The token that every request must carry, without RBAC.
-    token: Option<Secret>,
-    rbac: bool,
-    board: Arc<Board>,
     node: Uuid,
 }
 
 impl Admin {
     /// An Admin API over a store; makes the default workspace if there is none.
-    pub async fn new(
-        flavor: Flavor,
-        store: Store,
-        token: Option<Secret>,
-        rbac: bool,
-        board: Arc<Board>,
-    ) -> Result<Self, Fault> {
-        let home = store.run(info::default_workspace).await?;
-        Ok(Admin { schemas: Schemas::bundled(flavor), store, home, token, rbac, board, node: Uuid::new_v4() })
+    pub async fn new(store: Store, settings: Settings) -> Result<Self, Fault> {
+        let home = store.run(workspaces::default_workspace).await?;
+        let schemas = Schemas::bundled(settings.flavor);
+        Ok(Admin { schemas, store, settings, home, node: Uuid::new_v4() })
     }
 
     async fn route(&self, request: Request) -> Result<Reply, Fault> {
-        let call = Call::of(&request, Dialect::Admin)?;
-        let all = Entities { schemas: Arc::clone(&self.schemas), plane: self.home, shared: self.home };
+        let mut call = Call::of(&request, Dialect::Admin)?;
+        let (workspace, plane) = self.workspace(&mut call).await?;
+        self.allow(&workspace, &call, &request).await?;
+        let all = Entities { schemas: Arc::clone(&self.schemas), plane, shared: self.home };
         match info::endpoint(&self.schemas, &call.path) {
             Some(endpoint) => self.special(endpoint, all, call, &request).await,
             None => self.entities(all, call, &request).await,
+        }
+    }
+
+    /// The workspace that a path starts with, taken off the path; the default one otherwise.
+    async fn workspace(&self, call: &mut Call) -> Result<(String, PlaneId), Fault> {
+        let known = |path: &[String]| {
+            info::endpoint(&self.schemas, path).is_some()
+                || rest::resolve(&self.schemas, Dialect::Admin, path).is_some()
+        };
+        let home = ("default".to_owned(), self.home);
+        let Some((first, rest)) = call.path.split_first() else { return Ok(home) };
+        if !self.schemas.flavor().is_enterprise() || known(&call.path) {
+            return Ok(home);
+        }
+        let name = first.clone();
+        match self.store.run(move |tx| workspaces::plane(tx, &name)).await? {
+            Some(plane) => {
+                let name = call.path.remove(0);
+                Ok((name, plane))
+            }
+            None if !rest.is_empty() && known(rest) => {
+                let message = format!("Workspace '{first}' not found");
+                Err(Fault::Refused(StatusCode::NOT_FOUND, message))
+            }
+            None => Ok(home),
+        }
+    }
+
+    /// Whether the token of a request allows it.
+    async fn allow(&self, workspace: &str, call: &Call, request: &Request) -> Result<(), Fault> {
+        let given = request.header("kong-admin-token");
+        let first = self.settings.token.as_ref().map(Secret::expose_text);
+        // The token that the gateway was started with may do everything.
+        let open = first.is_none() && !self.settings.rbac;
+        if open || first.is_some_and(|token| given.is_some_and(|given| equal(given, token))) {
+            return Ok(());
+        }
+        let unknown = || {
+            let message = "Invalid credentials. Token or User credentials required".to_owned();
+            Fault::Refused(StatusCode::UNAUTHORIZED, message)
+        };
+        let Some(token) = given.filter(|_| self.settings.rbac).map(str::to_owned) else {
+            return Err(unknown());
+        };
+        let (workspace, method, path) = (workspace.to_owned(), call.method.clone(), call.path.clone());
+        let judged = self.store.run(move |tx| rbac::judge(tx, &token, &workspace, &method, &path)).await?;
+        match judged {
+            Verdict::Allowed => Ok(()),
+            Verdict::Unknown => Err(unknown()),
+            Verdict::Forbidden(user, action) => {
+                let message = format!("{user}, you do not have permissions to {action} this resource");
+                Err(Fault::Refused(StatusCode::FORBIDDEN, message))
+            }
         }
     }
 
@@ -70,11 +134,6 @@ impl Admin {
         }
         let body = rest::entity_body(&self.store, &all, &address, &call, request).await?;
         self.store.run(move |tx| rest::answer(&all, tx, &address, &call, body)).await
-    }
-
-    fn authorized(&self, request: &Request) -> bool {
-        let Some(token) = &self.token else { return true };
-        request.header("kong-admin-token").is_some_and(|given| equal(given, token.expose_text()))
     }
 }
 
@@ -106,14 +165,7 @@ impl Api for Admin {
 
     async fn answer(&self, request: Request) -> Reply {
         let started = Instant::now();
-        let reply = if self.authorized(&request) {
-            self.route(request).await.unwrap_or_else(|fault| refusal(&fault))
-        } else {
-            Reply::message(
-                StatusCode::UNAUTHORIZED,
-                "Invalid credentials. Token or User credentials required",
-            )
-        };
+        let reply = self.route(request).await.unwrap_or_else(|fault| refusal(&fault));
         let server = format!("kong/{}", self.schemas.flavor().reported_version());
         reply
             .with(SERVER, &server)

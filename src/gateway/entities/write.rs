@@ -202,6 +202,10 @@ impl Entities {
     ) -> Result<(), Fault> {
         match tx.put(self.plane_of(kind), &kind.name, new, old)? {
             Ok(()) => {}
+            // What has no id of its own is the same when its unique values are.
+            Err(Conflict(None)) if kind.record.field("id").is_none() => {
+                return Err(Fault::Taken(self.shown_key(kind, body, 0)));
+            }
             Err(Conflict(None)) => return Err(Fault::IdTaken(new.id)),
             Err(Conflict(Some(index))) => return Err(Fault::Taken(self.shown_key(kind, body, index))),
         }

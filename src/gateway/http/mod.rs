@@ -29,6 +29,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -128,6 +129,17 @@ pub(in crate::gateway) trait Api: Send + Sync + 'static {
     async fn answer(&self, request: Request) -> Reply;
 }
 
+/// What a listener has seen so far.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct Meter {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections that are open.
+    pub active: AtomicU64,
+    /// Requests read.
+    pub requests: AtomicU64,
+}
+
 /// What stands in front of an API.
 pub(in crate::gateway) struct Front {
     /// Who may call.
@@ -136,6 +148,8 @@ pub(in crate::gateway) struct Front {
     pub faults: Arc<Faults>,
     /// Where requests are logged.
     pub log: Option<Arc<RequestLog>>,
+    /// Counts connections and requests.
+    pub meter: Arc<Meter>,
     /// No new connections, and the end of those that are idle.
     pub shutdown: CancellationToken,
     /// The end of all connections.
@@ -168,7 +182,11 @@ pub(in crate::gateway) async fn serve(
         let (api, front) = (Arc::clone(&api), Arc::clone(&front));
         tasks.spawn(async move {
             let _place = place;
+            let meter = Arc::clone(&front.meter);
+            meter.accepted.fetch_add(1, Ordering::Relaxed);
+            meter.active.fetch_add(1, Ordering::Relaxed);
             connection(stream, api, front).await;
+            meter.active.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
@@ -203,6 +221,7 @@ async fn handle(
     front: Arc<Front>,
 ) -> Result<Response<Outgoing>, io::Error> {
     let started = Instant::now();
+    front.meter.requests.fetch_add(1, Ordering::Relaxed);
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let method = parts.method.clone();

@@ -112,6 +112,16 @@ impl Body {
     }
 }
 
+impl Body {
+    /// The body of something that no kind describes: `None` for anything but an object.
+    pub fn plain(self) -> Option<Value> {
+        match self {
+            Body::Json(json) => json.as_object().is_some().then_some(json),
+            Body::Form(pairs) => Some(nest(pairs)),
+        }
+    }
+}
+
 /// One step of a form's name.
 enum Step<'a> {
     Key(&'a str),
