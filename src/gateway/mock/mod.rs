@@ -31,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 /// The largest request body, in bytes.
 const MAX_BODY: usize = 32 * 1024 * 1024;
 
+/// How long what was sent may take to leave before a stream is broken off.
+const FLUSH: Duration = Duration::from_millis(25);
+
 type MockBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// What a provider's API has of its own. One row for each API.
@@ -189,6 +192,8 @@ fn stream(
             }
         }
         if matches!(cut, Some(Break::After(_))) {
+            // what was sent before goes out first
+            tokio::time::sleep(FLUSH).await;
             let broken = std::io::Error::other("the mock provider was told to break off");
             let _ = sender.send(Err(broken)).await;
         }

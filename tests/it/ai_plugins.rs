@@ -1,0 +1,123 @@
+//! The plugins around a chat: prompts decorated, guarded and made of templates, tokens limited, bodies rewritten.
+
+use super::ai_proxy::{add, chat, gateway, route, said, target};
+use super::support::http;
+use serde_json::json;
+
+#[test]
+fn prompts_are_decorated_guarded_and_made_of_templates() {
+    let gateway = gateway();
+    route(&gateway, "chat", "ai-proxy", target("openai", "m"));
+    add(
+        &gateway,
+        "chat",
+        "ai-prompt-decorator",
+        json!({
+            "prompts": {"append": [{"role": "user", "content": "Be brief."}]},
+        }),
+    );
+    add(&gateway, "chat", "ai-prompt-guard", json!({"deny_patterns": [".*wasps.*"]}));
+    add(
+        &gateway,
+        "chat",
+        "ai-prompt-template",
+        json!({
+            "allow_untemplated_requests": true,
+            "templates": [{"name": "insect", "template":
+                "{\"messages\": [{\"role\": \"user\", \"content\": \"Tell me about {{name}}.\"}]}"}],
+        }),
+    );
+    let url = format!("{}/chat", gateway.proxy);
+    let templated = |name: &str| {
+        http("POST", &url, &[], &json!({"messages": "{template://insect}", "properties": {"name": name}}))
+    };
+    let answer = templated("bees");
+    assert!(said(&answer).ends_with("You said: Be brief."), "{}", answer.text);
+    // "Tell me about bees." and "Be brief."
+    assert_eq!(answer.json()["usage"]["prompt_tokens"], 5 + 3);
+    let answer = templated("wasps");
+    assert_eq!((answer.status, &answer.json()["error"]["message"]), (400, &json!("bad request")));
+    let missing = http("POST", &url, &[], &json!({"messages": "{template://insect}"}));
+    assert_eq!(missing.json()["error"]["message"], "missing template parameters: [name]");
+}
+
+#[test]
+fn tokens_are_limited_for_each_client() {
+    let gateway = gateway();
+    route(&gateway, "chat", "ai-proxy", target("openai", "m"));
+    add(
+        &gateway,
+        "chat",
+        "ai-rate-limiting-advanced",
+        json!({
+            "identifier": "header", "header_name": "x-client", "window_type": "fixed",
+            "llm_providers": [{"name": "openai", "limit": [25], "window_size": [3600]}],
+        }),
+    );
+    let body = json!({"messages": [{"role": "user", "content": "hello"}]});
+    let ask = |client: &str| http("POST", &format!("{}/chat", gateway.proxy), &[("x-client", client)], &body);
+    let first = ask("a");
+    assert_eq!(first.header("x-ai-ratelimit-limit-hour-openai"), Some("25"));
+    assert_eq!(first.header("x-ai-ratelimit-remaining-hour-openai"), Some("25"));
+    let spent = first.json()["usage"]["total_tokens"].as_u64().unwrap();
+    assert!((13..25).contains(&spent), "{spent}");
+    assert_eq!(ask("a").status, 200);
+    let refused = ask("a");
+    assert_eq!(refused.status, 429, "{}", refused.text);
+    assert_eq!(refused.json()["message"], "AI token rate limit exceeded for provider(s): openai");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(ask("b").status, 200);
+}
+
+#[test]
+fn a_model_rewrites_requests_and_answers() {
+    let gateway = gateway();
+    route(&gateway, "chat", "ai-proxy", target("openai", "m"));
+    add(
+        &gateway,
+        "chat",
+        "ai-response-transformer",
+        json!({
+            "prompt": "rewrite", "llm": target("anthropic", "editor"),
+            "transformation_extract_pattern": "You said: .*",
+        }),
+    );
+    let answer = chat(&gateway, "chat", "hello");
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(answer.text.starts_with("You said: {"), "{}", answer.text);
+    route(&gateway, "pre", "ai-proxy", target("openai", "m"));
+    add(
+        &gateway,
+        "pre",
+        "ai-request-transformer",
+        json!({
+            "prompt": "rewrite", "llm": target("anthropic", "editor"),
+            "transformation_extract_pattern": r#"\{"messages".*\}"#,
+        }),
+    );
+    assert!(said(&chat(&gateway, "pre", "hello")).ends_with("You said: hello"));
+    route(&gateway, "failing", "ai-proxy", target("openai", "m"));
+    add(
+        &gateway,
+        "failing",
+        "ai-request-transformer",
+        json!({
+            "prompt": "rewrite", "llm": target("anthropic", "mock-fail-500"),
+        }),
+    );
+    let failed = chat(&gateway, "failing", "hello");
+    assert_eq!(failed.status, 400);
+    assert_eq!(
+        failed.json()["error"]["message"],
+        "failed to introspect request with AI service: status code 500"
+    );
+}
+
+#[test]
+fn what_is_not_executed_says_so() {
+    let gateway = gateway();
+    route(&gateway, "chat", "ai-proxy", target("openai", "m"));
+    add(&gateway, "chat", "ai-sanitizer", json!({}));
+    let answer = chat(&gateway, "chat", "hello");
+    assert_eq!(answer.header("x-foredeck-skipped-plugins"), Some("ai-sanitizer"));
+}
