@@ -3,6 +3,13 @@
 //! What does not live here: what to change (`plan`), requests (`control_plane`), and showing progress (`cli`,
 //! `report`), which listen to [`Event`]s and read the [`Outcome`].
 
+mod run;
+
+#[cfg(test)]
+mod tests;
+
+pub use run::{Options, run};
+
 use crate::control_plane::Error;
 
 /// What became of one change of a plan.
@@ -25,6 +32,8 @@ pub enum Reason {
     DependsOn(usize),
     /// The run was interrupted before its turn.
     Interrupted,
+    /// The run was stopped by another failure before its turn.
+    Stopped,
 }
 
 /// What became of a plan.

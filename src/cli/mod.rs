@@ -7,6 +7,7 @@ mod completion;
 mod console;
 mod environment;
 mod exit;
+mod gateway;
 mod globals;
 mod later;
 mod reference;
@@ -43,6 +44,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Work with a running gateway or a Konnect control plane
+    #[command(subcommand)]
+    Gateway(Box<gateway::Gateway>),
     /// Serve the built-in gateway: Admin API, Konnect API and proxy
     Serve(Box<serve::Args>),
     /// Print the version
@@ -92,6 +96,7 @@ fn run(
 
 fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
+        Command::Gateway(command) => gateway::run(&command, context),
         Command::Serve(args) => serve::run(&args, context),
         Command::Version => version::run(&context.console),
         Command::Completion(args) => completion::run(&args, &context.console),

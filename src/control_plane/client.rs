@@ -3,7 +3,7 @@
 //! What does not live here: connections and retries (`http`), which lists make up a state (`read`).
 
 use super::http::{Answer, Http, Request};
-use super::{Connection, ControlPlane, Error, Info, List, Page, Write, faults};
+use super::{Connection, ControlPlane, Error, Info, List, Page, Write, WriteAction, faults};
 use crate::schema::{Flavor, Kind, OnDelete, Schemas, Type};
 use crate::value::{Origin, Value};
 use async_trait::async_trait;
@@ -272,23 +272,33 @@ impl Client {
     async fn settled(&self, write: &Write<'_>) -> Result<Option<Option<Value>>, Error> {
         let stored = self.get(write.kind, write.id, write.body).await?;
         Ok(match stored {
-            None if write.delete => Some(None),
-            Some(stored) if !write.delete && covers(&stored, write.body) => Some(Some(stored)),
+            None if write.action == WriteAction::Delete => Some(None),
+            Some(stored) if write.action != WriteAction::Delete && covers(&stored, write.body) => {
+                Some(Some(stored))
+            }
             _ => None,
         })
     }
 
     fn request<'w>(&self, write: &'w Write<'_>, body: &'w mut Value) -> Result<Request<'w>, Error> {
         let spot = self.spot(write.kind, write.id, write.body)?;
-        if write.delete {
-            return Ok(Request { method: Method::DELETE, path: spot.path(), query: Vec::new(), body: None });
+        if write.action == WriteAction::Delete {
+            return Ok(Request { method: Method::DELETE, path: spot.path(), ..Request::get("") });
         }
         *body = write.body.clone();
         if let Some(field) = spot.said {
             body.remove(field);
         }
         if write.kind.addressed_by.is_empty() {
-            return Ok(Request::with_body(Method::PUT, spot.path(), body));
+            // Below a parent Kong's PUT finds only what is there already.
+            let post = write.action == WriteAction::Create
+                && write.kind.only_under.is_some()
+                && !self.dialect.is_konnect();
+            return Ok(if post {
+                Request::with_body(Method::POST, spot.collection, body)
+            } else {
+                Request::with_body(Method::PUT, spot.path(), body)
+            });
         }
         flatten(body);
         Ok(Request::with_body(Method::POST, spot.collection, body))
@@ -367,12 +377,20 @@ impl ControlPlane for Client {
             return self.find_in_list(kind, id, like).await;
         }
         let path = self.spot(kind, id, like)?.path();
-        self.one(kind, path).await
+        self.one(kind, &Request::get(path)).await
     }
 
-    async fn find(&self, kind: &Kind, key: &str) -> Result<Option<Value>, Error> {
-        let path = format!("{}/{}/{}", self.dialect.prefix(), self.dialect.collection(kind), segment(key));
-        self.one(kind, path).await
+    async fn find(&self, kind: &Kind, key: &Value) -> Result<Option<Value>, Error> {
+        let collection = format!("{}/{}", self.dialect.prefix(), self.dialect.collection(kind));
+        let mut request = Request::get(format!("{collection}/{}", segment(&text_of(Some(key)))));
+        let secret = key.is_secret()
+            || kind
+                .endpoint_key
+                .as_ref()
+                .and_then(|name| kind.record.field(name))
+                .is_some_and(|field| field.secret);
+        request.shown = secret.then(|| format!("{collection}/(secret)"));
+        self.one(kind, &request).await
     }
 
     async fn write(&self, write: &Write<'_>) -> Result<Option<Value>, Error> {
@@ -392,11 +410,18 @@ impl ControlPlane for Client {
                 }
             }
         };
-        if write.delete && answer.status == StatusCode::NOT_FOUND {
-            return Ok(None);
+        if answer.status == StatusCode::NOT_FOUND {
+            match write.action {
+                WriteAction::Delete => return Ok(None),
+                // It was taken away in between, to be put anew.
+                WriteAction::Replace if write.kind.only_under.is_some() => {
+                    return self.write(&Write { action: WriteAction::Create, ..write.clone() }).await;
+                }
+                _ => {}
+            }
         }
         let answer = succeeded(&self.http, Some(write.kind), write.body, answer)?;
-        if write.delete || answer.body.is_empty() {
+        if write.action == WriteAction::Delete || answer.body.is_empty() {
             return Ok(None);
         }
         let stored: Value = read(&self.http, answer)?;
@@ -421,8 +446,8 @@ impl ControlPlane for Client {
 }
 
 impl Client {
-    async fn one(&self, kind: &Kind, path: String) -> Result<Option<Value>, Error> {
-        let answer = self.http.call(&Request::get(path)).await?;
+    async fn one(&self, kind: &Kind, request: &Request<'_>) -> Result<Option<Value>, Error> {
+        let answer = self.http.call(request).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }

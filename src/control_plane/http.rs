@@ -70,11 +70,17 @@ pub(super) struct Request<'a> {
     pub path: String,
     pub query: Vec<(&'static str, String)>,
     pub body: Option<&'a Value>,
+    /// What traces show in place of a path that holds a secret.
+    pub shown: Option<String>,
 }
 
 impl<'a> Request<'a> {
     pub fn get(path: impl Into<String>) -> Self {
-        Request { method: Method::GET, path: path.into(), query: Vec::new(), body: None }
+        Request { method: Method::GET, path: path.into(), query: Vec::new(), body: None, shown: None }
+    }
+
+    fn shown_path(&self) -> &str {
+        self.shown.as_deref().unwrap_or(&self.path)
     }
 
     pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -83,7 +89,7 @@ impl<'a> Request<'a> {
     }
 
     pub fn with_body(method: Method, path: impl Into<String>, body: &'a Value) -> Self {
-        Request { method, path: path.into(), query: Vec::new(), body: Some(body) }
+        Request { method, body: Some(body), ..Request::get(path) }
     }
 }
 
@@ -212,7 +218,7 @@ impl Http {
             let text = serde_json::to_vec(&Exposed(body))
                 .map_err(|error| self.unexpected(format!("the request cannot be written: {error}")))?;
             builder = builder.header(reqwest::header::CONTENT_TYPE, "application/json").body(text);
-            self.trace(2, || format!("> {} {} {body}", request.method, request.path));
+            self.trace(2, || format!("> {} {} {body}", request.method, request.shown_path()));
         }
         let begun = Instant::now();
         let result = self.exchange(builder).await;
@@ -230,7 +236,7 @@ impl Http {
                 "{} {}{}{mark}{} -> {end} ({spent} ms)",
                 request.method,
                 self.address,
-                request.path,
+                request.shown_path(),
                 query.join("&")
             )
         });

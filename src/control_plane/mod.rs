@@ -67,8 +67,19 @@ pub struct Write<'a> {
     /// The whole entity as the gateway should hold it, foreign fields as `{"id": ...}`.
     /// For a deletion the entity as it is, because some kinds are addressed through their parents.
     pub body: &'a Value,
-    /// Delete it instead of putting it.
-    pub delete: bool,
+    /// What is done with it.
+    pub action: WriteAction,
+}
+
+/// What a [`Write`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteAction {
+    /// The entity is new.
+    Create,
+    /// The entity is there and gets this body.
+    Replace,
+    /// The entity goes.
+    Delete,
 }
 
 /// A gateway's configuration interface. Every method is one request or one lookup; all may run concurrently.
@@ -101,8 +112,8 @@ pub trait ControlPlane: Send + Sync {
     /// gone already succeeds. A lost answer is looked up before the request is repeated.
     async fn write(&self, write: &Write<'_>) -> Result<Option<Value>, Error>;
 
-    /// One entity by the field that the gateway finds it by (`name`, `username`); `None` when it does not exist.
-    async fn find(&self, kind: &Kind, key: &str) -> Result<Option<Value>, Error>;
+    /// One entity by the field that the gateway finds it by (`name`, `key`); `None` when it does not exist.
+    async fn find(&self, kind: &Kind, key: &Value) -> Result<Option<Value>, Error>;
 
     /// Asks the gateway to check an entity without storing it: `Ok(None)` when it would take it, or its refusal.
     async fn validate(&self, kind: &Kind, body: &Value) -> Result<Option<Error>, Error>;

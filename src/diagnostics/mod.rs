@@ -109,6 +109,8 @@ pub mod codes {
         UNEXPECTED_ANSWER = "E0505" "unexpected-answer";
         /// The built-in gateway could not start.
         GATEWAY_START = "E0506" "gateway-start";
+        /// A run that was interrupted before its end.
+        INTERRUPTED = "E0506" "interrupted";
         /// Flags or settings that do not go together.
         USAGE = "E0601" "usage";
         /// A setting of a file that a flag replaces.

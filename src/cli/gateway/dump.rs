@@ -1,0 +1,202 @@
+//! `gateway dump`: what the gateway holds, as a state file.
+
+use super::super::{Context, Exit, Failure, Outcome};
+use super::flags::{Requests, Scope};
+use super::planning::{no_plugins, nothing, wanted};
+use super::session::{Aim, Session};
+use crate::control_plane::{self, Arrival};
+use crate::diagnostics::codes;
+use crate::dump::{self, Format, Secrets};
+use crate::model::State;
+use crate::plan;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The arguments of `gateway dump`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    scope: Scope,
+
+    /// Workspace
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_workspaces")]
+    workspace: Option<String>,
+
+    /// Every workspace, each to its own file: WORKSPACE.yaml
+    #[arg(long, conflicts_with = "output_file")]
+    all_workspaces: bool,
+
+    /// File to write; `-` is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output_file: String,
+
+    /// Format: yaml or json
+    #[arg(long, value_name = "FORMAT", default_value = "yaml")]
+    format: Format,
+
+    /// Also write ids
+    #[arg(long)]
+    with_id: bool,
+
+    /// Leave out values that the gateway fills in by itself
+    #[arg(long)]
+    skip_defaults: bool,
+
+    /// Write salted hashes in place of credentials and other secrets
+    #[arg(long, conflicts_with = "secrets")]
+    sanitize: bool,
+
+    /// What stands in place of secrets: plain (themselves), env (variables) or vault (vault references, else variables)
+    #[arg(long, value_name = "HOW", default_value = "plain")]
+    secrets: Secrets,
+
+    /// File for the values of the variables [default: the dump's name with .env]
+    #[arg(long, value_name = "FILE")]
+    secrets_file: Option<PathBuf>,
+
+    /// Replace a file that exists
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    requests: Requests,
+}
+
+/// Reads everything and writes it.
+pub async fn run(args: &Args, context: &Context) -> Outcome {
+    if !args.all_workspaces {
+        one(args, context, args.workspace.as_deref(), &args.output_file).await?;
+        return Ok(Exit::Success);
+    }
+    let session = Session::open(context, &args.requests, Aim::new(context, None, None)).await?;
+    let names = session.plane.workspaces().await.map_err(|error| session.explain(&error))?;
+    for name in names {
+        let file = format!("{name}.{}", args.extension());
+        one(args, context, Some(&name), &file).await?;
+    }
+    Ok(Exit::Success)
+}
+
+impl Args {
+    fn extension(&self) -> &'static str {
+        match self.format {
+            Format::Yaml => "yaml",
+            Format::Json => "json",
+        }
+    }
+
+    fn secrets(&self) -> Secrets {
+        if self.sanitize {
+            Secrets::Sanitized(uuid::Uuid::new_v4().to_string())
+        } else {
+            self.secrets.clone()
+        }
+    }
+
+    /// Where the values of variables go.
+    fn variables_file(&self, file: &str) -> Result<PathBuf, Failure> {
+        match &self.secrets_file {
+            Some(path) => Ok(path.clone()),
+            None if file == "-" => Err(Failure::new(codes::USAGE, "the values of the secrets need a file")
+                .help("name one with --secrets-file, or write the dump to a file with --output-file")),
+            None => Ok(Path::new(file).with_extension("env")),
+        }
+    }
+}
+
+async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str) -> Result<(), Failure> {
+    let variables_file = match args.secrets {
+        Secrets::Env | Secrets::Vault => Some(args.variables_file(file)?),
+        _ => None,
+    };
+    for path in
+        [Some(Path::new(file)).filter(|_| file != "-"), variables_file.as_deref()].into_iter().flatten()
+    {
+        if path.exists() && !args.yes && !confirmed(context, path) {
+            return Err(Failure::new(codes::USAGE, format!("{} exists already", path.display()))
+                .help("add --yes to replace it"));
+        }
+    }
+    let mut session = Session::open(context, &args.requests, Aim::new(context, None, workspace)).await?;
+    session.require_workspace()?;
+    let options = plan::Options { skip: args.scope.skipped(&session.schemas), ..plan::Options::default() };
+    session.learn(&options.skip, &no_plugins()).await?;
+    let state = read(&session, args, &options).await?;
+    let dumped = dump::dump(
+        &state,
+        &session.schemas,
+        &dump::Options {
+            with_id: args.with_id,
+            skip_defaults: args.skip_defaults,
+            secrets: args.secrets(),
+            select_tags: args.scope.select_tag.clone(),
+            workspace: session.aim.workspace.clone(),
+            control_plane: session.aim.control_plane.clone(),
+        },
+    );
+    drop(state);
+    let text = dump::text(&dumped.tree, args.format).map_err(|error| {
+        Failure::new(codes::UNEXPECTED_ANSWER, format!("the dump cannot be written: {error}"))
+    })?;
+    if let Some(path) = &variables_file {
+        write(path, dump::env_file(&dumped.variables).as_bytes())?;
+    }
+    if file == "-" {
+        context.console.raw(text.as_bytes());
+    } else {
+        write(Path::new(file), text.as_bytes())?;
+    }
+    if dumped.plain_secrets > 0 {
+        context.console.err(&format!(
+            "Warning: the dump holds {} secrets in clear; --secrets env writes variables in their place.\n",
+            dumped.plain_secrets
+        ));
+    }
+    Ok(())
+}
+
+async fn read(session: &Session, args: &Args, options: &plan::Options) -> Result<State, Failure> {
+    let mut state = nothing(&args.scope.select_tag);
+    let wanted = wanted(session, plan::reads(&state, &session.schemas, options));
+    let mut entities = Vec::new();
+    let mut sink = |arrival: Arrival| {
+        if let Arrival::Page(page) = arrival {
+            let belongs = |reference: &crate::model::Reference| !options.skip.contains(&*reference.kind);
+            entities.extend(page.into_iter().filter(|entity| entity.references.values().all(belongs)));
+        }
+    };
+    control_plane::read(&session.plane, &session.schemas, &wanted, session.parallelism(), &mut sink)
+        .await
+        .map_err(|error| session.explain(&error))?;
+    state.entities = entities;
+    Ok(state)
+}
+
+fn confirmed(context: &Context, path: &Path) -> bool {
+    if !context.console.in_is_terminal() {
+        return false;
+    }
+    context.console.err(&format!("{} exists already. Type 'yes' to replace it: ", path.display()));
+    let mut answer = String::new();
+    // A stream that ends or fails is no agreement.
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "yes")
+}
+
+/// Writes a file that only its owner may read, all of it or nothing.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(codes::UNREADABLE, format!("cannot write {}: {error}", path.display()))
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let name = path.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
+    let mut temporary = name.to_os_string();
+    temporary.push(".part");
+    let temporary = path.with_file_name(temporary);
+    let mut file = options.open(&temporary).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&temporary, path).map_err(failed)
+}

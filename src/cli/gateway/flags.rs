@@ -1,0 +1,188 @@
+//! The groups of flags that the gateway commands share.
+
+use super::super::Context;
+use crate::diagnostics::{Code, Diagnostic, Severity, codes};
+use crate::document::{self, Expansion, Variables};
+use crate::schema::{Kind, Schemas};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The kinds that flags speak of, by Kong's names.
+const CONSUMERS: &str = "consumers";
+const CONSUMER_GROUPS: &str = "consumer_groups";
+const CA_CERTIFICATES: &str = "ca_certificates";
+/// Kinds that are left alone unless asked for: definitions of plugins, and licences, without which a gateway stops.
+const DEFINITIONS: [&str; 2] = ["custom_plugins", "cloned_plugins"];
+const LICENSES: &str = "licenses";
+/// What the paths of the kinds of access control begin with.
+const RBAC: &str = "rbac";
+
+/// Which files, with which variables.
+#[derive(clap::Args, Clone, Default)]
+pub struct Inputs {
+    /// State files and folders; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<String>,
+
+    /// File of variables (NAME=value) for the state files, beside the environment; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<String>,
+
+    /// Which spellings of variables are expanded: all, deck (`${{ env "NAME" }}`), shell (`$NAME`), off
+    #[arg(long, value_name = "SPELLING", default_value = "all")]
+    pub env_expansion: Expansion,
+
+    /// Workspace; wins over `_workspace`
+    #[arg(short, long, value_name = "NAME")]
+    pub workspace: Option<String>,
+
+    /// Take schema errors for warnings
+    #[arg(short = 'W', long, conflicts_with = "warnings_as_errors")]
+    pub errors_as_warnings: bool,
+
+    /// Take warnings for errors
+    #[arg(short = 'E', long)]
+    pub warnings_as_errors: bool,
+}
+
+impl Inputs {
+    /// The options of reading the files.
+    pub fn options(
+        &self,
+        context: &Context,
+        tags: &[String],
+        partial: bool,
+    ) -> Result<document::Options, Diagnostic> {
+        let environment = context.environment.variables();
+        let mut variables =
+            Variables::new(environment.iter().map(|(name, text)| (name.clone(), text.clone())));
+        for file in &self.env_file {
+            document::env_file(file, &mut variables)?;
+        }
+        Ok(document::Options {
+            expansion: self.env_expansion,
+            variables: Arc::new(variables),
+            workspace: self.workspace.clone().filter(|name| !name.is_empty()),
+            select_tags: tags.to_vec(),
+            partial,
+            ..document::Options::default()
+        })
+    }
+
+    /// Applies `-W` and `-E`. Only what the gateway might see otherwise can become a warning: problems of single
+    /// fields and entities, not files that cannot be read.
+    pub fn weigh(&self, problems: &mut [Diagnostic]) {
+        for problem in problems {
+            match problem.severity {
+                Severity::Error if self.errors_as_warnings && is_schema_fault(problem.code) => {
+                    problem.severity = Severity::Warning;
+                }
+                Severity::Warning if self.warnings_as_errors => problem.severity = Severity::Error,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_schema_fault(code: Code) -> bool {
+    [
+        codes::WRONG_TYPE,
+        codes::INVALID_VALUE,
+        codes::UNKNOWN_FIELD,
+        codes::MISSING_FIELD,
+        codes::FIELD_RULE,
+        codes::UNKNOWN_PLUGIN,
+        codes::NOT_SUPPORTED,
+    ]
+    .contains(&code)
+}
+
+/// Which entities belong to the run.
+#[derive(clap::Args, Clone, Default)]
+pub struct Scope {
+    /// Only entities with all of these tags; repeatable
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub select_tag: Vec<String>,
+
+    /// Leave CA certificates alone
+    #[arg(long)]
+    pub skip_ca_certificates: bool,
+
+    /// Leave consumers alone, with all that belongs to them
+    #[arg(long)]
+    pub skip_consumers: bool,
+
+    /// Leave consumers and consumer groups alone, with all that belongs to them
+    #[arg(long)]
+    pub skip_consumers_with_consumer_groups: bool,
+
+    #[command(flatten)]
+    pub kinds: Kinds,
+}
+
+/// Which kinds belong to the run.
+#[derive(clap::Args, Clone, Default)]
+pub struct Kinds {
+    /// Only the roles of access control and their permissions
+    #[arg(long)]
+    pub rbac_resources_only: bool,
+
+    /// Also definitions of custom and cloned plugins
+    #[arg(long)]
+    pub include_plugin_definitions: bool,
+}
+
+impl Scope {
+    /// The names of the kinds that are left alone.
+    pub fn skipped(&self, schemas: &Schemas) -> BTreeSet<Box<str>> {
+        let mut skipped = self.kinds.skipped(schemas);
+        let flags = [
+            (self.skip_ca_certificates, CA_CERTIFICATES),
+            (self.skip_consumers || self.skip_consumers_with_consumer_groups, CONSUMERS),
+            (self.skip_consumers_with_consumer_groups, CONSUMER_GROUPS),
+        ];
+        skipped.extend(flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| Box::from(name)));
+        skipped
+    }
+}
+
+impl Kinds {
+    /// The names of the kinds that are left alone.
+    pub fn skipped(&self, schemas: &Schemas) -> BTreeSet<Box<str>> {
+        schemas.kinds().iter().filter(|kind| !self.takes(kind)).map(|kind| kind.name.clone()).collect()
+    }
+
+    fn takes(&self, kind: &Kind) -> bool {
+        let rbac = kind.path.starts_with(RBAC);
+        let definition = DEFINITIONS.contains(&&*kind.name);
+        rbac == self.rbac_resources_only
+            && (!definition || self.include_plugin_definitions)
+            && &*kind.name != LICENSES
+    }
+}
+
+/// How requests are made.
+#[derive(clap::Args, Clone)]
+pub struct Requests {
+    /// Requests under way at once, and connections
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub parallelism: u16,
+
+    /// Seconds during which failures that may pass (429, 502, 503, 504, resets, time-outs) are met with repetition
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub retry_budget: u32,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Requests { parallelism: 10, retry_budget: 30 }
+    }
+}
+
+impl Requests {
+    /// The budget as a duration.
+    pub fn budget(&self) -> Duration {
+        Duration::from_secs(self.retry_budget.into())
+    }
+}

@@ -1,0 +1,55 @@
+//! The `gateway` commands: one file each, over a shared way from files to a plan.
+//!
+//! What does not live here: comparing (`plan`), running a plan (`apply`), requests (`control_plane`), reports.
+
+mod dump;
+mod flags;
+mod output;
+mod ping;
+mod planning;
+mod reset;
+mod session;
+mod sync;
+mod validate;
+
+use super::{Context, Failure, Outcome};
+use crate::diagnostics::codes;
+
+/// Work with a running gateway or a Konnect control plane
+#[derive(clap::Subcommand)]
+pub enum Gateway {
+    /// Make the gateway hold what the state files say
+    Sync(sync::SyncArgs),
+    /// Show what sync would change
+    Diff(sync::DiffArgs),
+    /// Create and update what the state files say; delete nothing
+    Apply(sync::ApplyArgs),
+    /// Write what the gateway holds as a state file
+    Dump(dump::Args),
+    /// Check state files against the gateway
+    Validate(validate::Args),
+    /// Check that the gateway answers
+    Ping(ping::Args),
+    /// Delete everything that the gateway holds
+    Reset(reset::Args),
+}
+
+/// Runs one of the commands.
+pub fn run(command: &Gateway, context: &Context) -> Outcome {
+    // One thread is enough for the client, and saves the handing over of each answer between threads.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(codes::UNREACHABLE, format!("no network runtime: {error}")))?;
+    runtime.block_on(async {
+        match command {
+            Gateway::Sync(args) => sync::sync(args, context).await,
+            Gateway::Diff(args) => sync::diff(args, context).await,
+            Gateway::Apply(args) => sync::apply(args, context).await,
+            Gateway::Dump(args) => dump::run(args, context).await,
+            Gateway::Validate(args) => validate::run(args, context).await,
+            Gateway::Ping(args) => ping::run(args, context).await,
+            Gateway::Reset(args) => reset::run(args, context).await,
+        }
+    })
+}

@@ -1,0 +1,254 @@
+//! From files and a control plane to a plan.
+
+use super::super::{Context, Failure};
+use super::flags::{Inputs, Kinds, Requests, Scope};
+use super::session::{Aim, Session};
+use crate::control_plane::{self, Arrival, ControlPlane, Error, Wanted};
+use crate::diagnostics::{Diagnostic, SourceMap, codes};
+use crate::document::{self, Documents};
+use crate::model::{Entity, State};
+use crate::plan::{self, Comparer, Guard, Limit, Lookup, Plan, Question};
+use crate::schema::{Kind, Schemas, conceal};
+use crate::value::{Origin, Value};
+use futures_util::stream::{self, StreamExt};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What planning needs to know besides the files.
+#[derive(clap::Args, Clone, Default)]
+pub struct Planning {
+    /// Take over entities that stand in the way and carry other tags
+    #[arg(long)]
+    pub adopt: bool,
+
+    /// Refuse a plan that deletes more than this many entities, or more than this share of them
+    #[arg(long, value_name = "N|N%")]
+    pub max_deletes: Option<Limit>,
+
+    /// Tag of entities that are never deleted, besides foredeck-protect; repeatable
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub protect_tag: Vec<String>,
+
+    /// Agree to deleting everything, when the state files are empty
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Consumer-group policies as overrides, for gateways before 3.4
+    #[arg(long)]
+    pub consumer_group_policy_overrides: bool,
+
+    /// Show the values of variables in fields that are not secret themselves
+    #[arg(long)]
+    pub no_mask_deck_env_vars_value: bool,
+}
+
+impl Planning {
+    /// The guard rails of the plan.
+    pub fn guard(&self) -> Guard {
+        let mut guard = Guard { max_deletes: self.max_deletes, yes: self.yes, ..Guard::default() };
+        guard.protect_tags.extend(self.protect_tag.iter().cloned());
+        guard
+    }
+}
+
+/// What is planned, from where.
+pub struct Job<'a> {
+    /// The files.
+    pub inputs: &'a Inputs,
+    /// What belongs to the run.
+    pub scope: &'a Scope,
+    /// How requests are made.
+    pub requests: &'a Requests,
+    /// Bounds and shapes of the plan.
+    pub planning: &'a Planning,
+    /// Whether what is not in the files is deleted.
+    pub delete: bool,
+}
+
+/// A plan, with the control plane that it is for.
+pub struct Planned {
+    /// The control plane.
+    pub session: Session,
+    /// The plan. Without errors among its conflicts.
+    pub plan: Plan,
+    /// What is worth saying, none of it an error.
+    pub warnings: Vec<Diagnostic>,
+    /// The texts of the files.
+    pub sources: SourceMap,
+}
+
+/// Reads the files of a run.
+pub fn read(
+    inputs: &Inputs,
+    context: &Context,
+    tags: &[String],
+    partial: bool,
+) -> Result<Documents, Failure> {
+    let options = inputs.options(context, tags, partial)?;
+    Ok(document::read(&inputs.files, &mut std::io::stdin().lock(), options))
+}
+
+/// The kinds of a run: those of the flags and of the files' `_info`.
+fn kinds(flags: &Kinds, settings: &document::Settings) -> Kinds {
+    let mut kinds = flags.clone();
+    kinds.include_plugin_definitions |= settings.include_plugin_definitions;
+    kinds
+}
+
+impl Job<'_> {
+    /// Reads the files, connects, and compares.
+    pub async fn plan(&self, context: &Context) -> Result<Planned, Failure> {
+        let documents = read(self.inputs, context, &self.scope.select_tag, !self.delete)?;
+        let settings = documents.settings();
+        if self.planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides {
+            return Err(Failure::new(
+                codes::NOT_SUPPORTED,
+                "consumer-group policy overrides belong to gateways before 3.4, which are not supported",
+            )
+            .help("write the policies as plugins of the consumer groups"));
+        }
+        let aim = Aim::new(context, Some(settings), None);
+        let mut session = Session::open(context, self.requests, aim).await?;
+        let scope = Scope { kinds: kinds(&self.scope.kinds, settings), ..self.scope.clone() };
+        let options = plan::Options {
+            delete: self.delete,
+            adopt: self.planning.adopt,
+            skip: scope.skipped(&session.schemas),
+        };
+        session.learn(&options.skip, &documents.plugins()).await?;
+        let mut loaded = documents.build(&session.schemas);
+        self.inputs.weigh(&mut loaded.diagnostics);
+        if loaded.has_errors() {
+            return Err(Failure::found(loaded.diagnostics, loaded.sources));
+        }
+        if self.planning.no_mask_deck_env_vars_value {
+            reveal(&session.schemas, &mut loaded.state);
+        }
+        let plan = compare(&session, &loaded.state, &options).await?;
+        let mut problems: Vec<Diagnostic> = plan.conflicts.clone();
+        problems.extend(plan.refusals(&self.planning.guard()));
+        if problems.iter().any(Diagnostic::is_error) {
+            loaded.diagnostics.extend(problems);
+            return Err(Failure::found(loaded.diagnostics, loaded.sources));
+        }
+        Ok(Planned { session, plan, warnings: loaded.diagnostics, sources: loaded.sources })
+    }
+}
+
+/// Compares what a control plane holds with what it should hold.
+pub async fn compare(session: &Session, desired: &State, options: &plan::Options) -> Result<Plan, Failure> {
+    let mut comparer = Comparer::new(desired, &session.schemas, options);
+    if session.exists {
+        let wanted = wanted(session, plan::reads(desired, &session.schemas, options));
+        let mut sink = |arrival: Arrival| match arrival {
+            Arrival::Page(entities) => comparer.page(entities),
+            Arrival::Finished(kind) => comparer.finish_kind(&kind),
+        };
+        control_plane::read(&session.plane, &session.schemas, &wanted, session.parallelism(), &mut sink)
+            .await
+            .map_err(|error| session.explain(&error))?;
+        let questions = comparer.questions();
+        for entity in answers(session, questions).await.map_err(|error| session.explain(&error))? {
+            comparer.answer(entity);
+        }
+    }
+    Ok(comparer.finish(&mut Uuid::new_v4))
+}
+
+/// Looks up what a comparison asks for outside its scope.
+async fn answers(session: &Session, questions: Vec<Question>) -> Result<Vec<Entity>, Error> {
+    let (schemas, plane) = (&session.schemas, &session.plane);
+    let mut found = Vec::new();
+    let mut whole: Vec<Wanted> = Vec::new();
+    let mut single = Vec::new();
+    for Question { kind, lookup } in questions {
+        // Konnect finds entities by id only, and a list below parents has no other way in.
+        let by_key = matches!(lookup, Lookup::Key(_)) && !session.info.konnect;
+        let by_id = matches!(lookup, Lookup::Id(_));
+        if kind.only_under.is_none() && (by_key || by_id) {
+            single.push((kind, lookup));
+        } else {
+            want_with_parents(schemas, &kind, &mut whole);
+        }
+    }
+    let requests = single.iter().map(|(kind, lookup)| async move {
+        let row = match lookup {
+            Lookup::Id(id) => plane.get(kind, *id, &Value::Null).await,
+            Lookup::Key(key) => plane.find(kind, key).await,
+            Lookup::All => Ok(None),
+        };
+        row.map(|row| row.and_then(|row| control_plane::entity(schemas, kind, row)))
+    });
+    let mut rows = stream::iter(requests).buffer_unordered(session.parallelism());
+    while let Some(entity) = rows.next().await {
+        found.extend(entity?);
+    }
+    if !whole.is_empty() {
+        let mut sink = |arrival: Arrival| {
+            if let Arrival::Page(entities) = arrival {
+                found.extend(entities);
+            }
+        };
+        control_plane::read(plane, schemas, &whole, session.parallelism(), &mut sink).await?;
+    }
+    Ok(found)
+}
+
+/// Adds the whole list of a kind, and those of the parents below which it is listed.
+fn want_with_parents(schemas: &Schemas, kind: &Arc<Kind>, whole: &mut Vec<Wanted>) {
+    if whole.iter().any(|list| list.kind.name == kind.name) {
+        return;
+    }
+    if let Some(parent) = kind.only_under.as_ref().and_then(|name| schemas.kind(name)) {
+        want_with_parents(schemas, parent, whole);
+    }
+    whole.push(Wanted { kind: kind.clone(), tags: Vec::new() });
+}
+
+/// The lists to ask this control plane for.
+pub fn wanted(session: &Session, reads: Vec<plan::Read>) -> Vec<Wanted> {
+    let konnect = session.info.konnect;
+    let served = reads
+        .into_iter()
+        .filter(|read| if konnect { !read.kind.konnect_path.is_empty() } else { read.kind.admin_api });
+    served.map(|read| Wanted { kind: read.kind, tags: read.tags }).collect()
+}
+
+/// Lets values of variables be shown where the field itself is no secret.
+fn reveal(schemas: &Schemas, state: &mut State) {
+    for entity in &mut state.entities {
+        let hidden = entity.body.clone();
+        unwrap_variables(&mut entity.body);
+        let origin = |path: &crate::value::Path| match hidden.at(path) {
+            Some(Value::Secret(secret)) => secret.origin().clone(),
+            _ => Origin::ControlPlane,
+        };
+        conceal(schemas, &entity.kind, &mut entity.body, &origin);
+    }
+}
+
+fn unwrap_variables(value: &mut Value) {
+    match value {
+        Value::Secret(secret) if matches!(secret.origin(), Origin::Variables(_)) => {
+            *value = secret.expose().clone()
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_variables),
+        Value::Object(members) => members.iter_mut().for_each(|(_, member)| unwrap_variables(member)),
+        _ => {}
+    }
+}
+
+/// Every kind, without a file: the state against which `reset` plans, and of which `dump` reads all.
+pub fn nothing(tags: &[String]) -> State {
+    let mut state = State::default();
+    if !tags.is_empty() {
+        state.info.scopes = vec![tags.to_vec()];
+    }
+    state
+}
+
+/// The plugins of a run without files.
+pub fn no_plugins() -> BTreeSet<String> {
+    BTreeSet::new()
+}
