@@ -4,12 +4,16 @@
 
 mod diff;
 mod fingerprint;
+mod github;
 mod json;
+mod markdown;
 mod text;
 
 pub use diff::{Line, Mark};
 pub use fingerprint::Fingerprints;
+pub use github::github;
 pub use json::{JsonOptions, json};
+pub use markdown::markdown;
 pub use text::{TextOptions, change_text, counts, failures, summary, text};
 
 /// What became of one change of a plan.
@@ -24,3 +28,6 @@ pub enum Fate {
     /// It was done and undone again.
     RolledBack,
 }
+
+#[cfg(test)]
+mod tests;
