@@ -1,6 +1,6 @@
 //! The terminal: the only place that writes to standard output and standard error.
 
-use crate::diagnostics::{Diagnostic, SourceMap};
+use crate::diagnostics::{Diagnostic, Format, SourceMap, render};
 use anstream::{AutoStream, ColorChoice};
 use std::io::{self, IsTerminal, Write};
 
@@ -63,13 +63,7 @@ impl Console {
     }
 
     /// Shows problems on standard error, with the lines that they point to.
-    pub fn problems(&self, problems: &[Diagnostic], _sources: &SourceMap) {
-        for problem in problems {
-            let mut text = format!("{problem}\n");
-            for help in &problem.help {
-                text.push_str(&format!("  help: {help}\n"));
-            }
-            self.err(&text);
-        }
+    pub fn problems(&self, problems: &[Diagnostic], sources: &SourceMap) {
+        self.err(&render(problems, sources, Format::Text, self.err_has_color()));
     }
 }
