@@ -18,16 +18,19 @@ pub enum Argument {
 
 /// A query argument. One without `=` is none.
 pub fn in_query(query: Option<&str>, name: &str) -> Option<Argument> {
-    let pairs = query?.split('&').filter(|pair| pair.contains('='));
-    let mut values = pairs
-        .flat_map(|pair| url::form_urlencoded::parse(pair.as_bytes()))
-        .filter(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned());
-    one(values.next(), values.next().is_some())
+    let mut values = all_in_query(query, name);
+    let first = values.pop()?;
+    Some(if values.is_empty() { Argument::One(first) } else { Argument::Several })
 }
 
-fn one(first: Option<String>, more: bool) -> Option<Argument> {
-    first.map(|first| if more { Argument::Several } else { Argument::One(first) })
+/// All values of a query argument; those without `=` are none.
+pub fn all_in_query(query: Option<&str>, name: &str) -> Vec<String> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| pair.contains('='));
+    pairs
+        .flat_map(|pair| url::form_urlencoded::parse(pair.as_bytes()))
+        .filter(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+        .collect()
 }
 
 /// Takes an argument out of a query; the others stay as they are.

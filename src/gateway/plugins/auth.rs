@@ -1,9 +1,10 @@
 //! What the authentication plugins have in common: anonymous consumers, refusals, and telling the upstream who it is.
 
-use super::{Flow, Instance};
+use super::{Failure, Flow, Instance};
 use crate::gateway::proxy::{Context, Credential};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
+use serde_json::Value as Json;
 use std::sync::Arc;
 
 /// Why a request is not authenticated.
@@ -15,12 +16,14 @@ pub struct Refusal {
     pub message: &'static str,
     /// The `WWW-Authenticate` header.
     pub challenge: Option<HeaderValue>,
+    /// A JSON body in place of the message.
+    pub body: Option<Json>,
 }
 
 impl Refusal {
     /// A 401 with these words.
     pub fn unauthorized(message: &'static str, challenge: &Option<HeaderValue>) -> Self {
-        Refusal { status: StatusCode::UNAUTHORIZED, message, challenge: challenge.clone() }
+        Refusal { status: StatusCode::UNAUTHORIZED, message, challenge: challenge.clone(), body: None }
     }
 }
 
@@ -46,29 +49,39 @@ impl Common {
     }
 
     /// Goes on as the consumer that was found, as the anonymous one, or not at all.
-    pub fn conclude(&self, context: &mut Context, found: Result<Arc<Credential>, Refusal>) -> Flow {
+    ///
+    /// # Errors
+    /// When the refusal cannot be written.
+    pub fn conclude(
+        &self,
+        context: &mut Context,
+        found: Result<Arc<Credential>, Refusal>,
+    ) -> Result<Flow, Failure> {
         let refusal = match found {
             Ok(credential) => {
                 context.authenticate(Some(Arc::clone(&credential.consumer)), Some(credential));
-                return Flow::Continue;
+                return Ok(Flow::Continue);
             }
             Err(refusal) => refusal,
         };
         let Some(anonymous) = &self.anonymous else {
-            let mut answer = context.error(refusal.status, refusal.message);
+            let mut answer = match &refusal.body {
+                Some(body) => context.json(refusal.status, body)?,
+                None => context.error(refusal.status, refusal.message),
+            };
             if let Some(challenge) = refusal.challenge {
                 answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             }
-            return Flow::Respond(answer);
+            return Ok(Flow::Respond(answer));
         };
         match context.snapshot.consumer(anonymous).map(Arc::clone) {
             Some(consumer) => {
                 context.authenticate(Some(consumer), None);
-                Flow::Continue
+                Ok(Flow::Continue)
             }
             None => {
                 let message = format!("anonymous consumer {anonymous} is configured but doesn't exist");
-                Flow::Respond(context.error(StatusCode::INTERNAL_SERVER_ERROR, &message))
+                Ok(Flow::Respond(context.error(StatusCode::INTERNAL_SERVER_ERROR, &message)))
             }
         }
     }

@@ -46,7 +46,7 @@ impl Plugin for KeyAuth {
             return Ok(Flow::Continue);
         }
         let found = self.authenticate(context).await?;
-        Ok(self.common.conclude(context, found))
+        self.common.conclude(context, found)
     }
 }
 

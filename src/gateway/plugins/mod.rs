@@ -4,6 +4,7 @@
 //! (`schema`). A plugin that has no line here is named in the response header [`SKIPPED_HEADER`] and by
 //! [`is_executed`].
 
+mod acl;
 mod ai;
 mod ai_balance;
 mod ai_prompt_decorator;
@@ -15,9 +16,19 @@ mod ai_rate_limiting;
 mod ai_transformers;
 mod arguments;
 mod auth;
+mod basic_auth;
+mod bot_detection;
+mod correlation_id;
+mod cors;
+mod hmac_auth;
+mod ip_restriction;
+mod jwt;
 mod key_auth;
 mod periods;
 mod rate_limiting;
+mod redirect;
+mod request_size_limiting;
+mod request_termination;
 mod shared;
 
 pub use shared::Shared;
@@ -46,6 +57,7 @@ pub struct Entry {
 
 /// Every plugin that is executed here.
 pub static TABLE: &[Entry] = &[
+    acl::ENTRY,
     ai_prompt_decorator::ENTRY,
     ai_prompt_guard::ENTRY,
     ai_prompt_template::ENTRY,
@@ -54,8 +66,18 @@ pub static TABLE: &[Entry] = &[
     ai_rate_limiting::ENTRY,
     ai_transformers::REQUEST,
     ai_transformers::RESPONSE,
+    basic_auth::ENTRY,
+    bot_detection::ENTRY,
+    correlation_id::ENTRY,
+    cors::ENTRY,
+    hmac_auth::ENTRY,
+    ip_restriction::ENTRY,
+    jwt::ENTRY,
     key_auth::ENTRY,
     rate_limiting::ENTRY,
+    redirect::ENTRY,
+    request_size_limiting::ENTRY,
+    request_termination::ENTRY,
 ];
 
 /// Whether a plugin of this name is executed here.

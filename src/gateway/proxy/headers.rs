@@ -45,7 +45,7 @@ pub fn set_identity(headers: &mut HeaderMap, identity: &Identity) {
     set(CONSUMER_ID, consumer.map(|c| &*c.id));
     set(CONSUMER_CUSTOM_ID, consumer.and_then(|c| c.custom_id.as_deref()));
     set(CONSUMER_USERNAME, consumer.and_then(|c| c.username.as_deref()));
-    set(CREDENTIAL_IDENTIFIER, identity.credential.as_deref().map(|c| &*c.id));
+    set(CREDENTIAL_IDENTIFIER, identity.credential.as_deref().map(|c| &*c.identifier));
     set(ANONYMOUS, identity.credential.is_none().then_some("true"));
 }
 

@@ -26,6 +26,7 @@ mod views;
 pub use body::{Body, BodyError};
 pub use client::{Client, Peer, Unsent};
 pub use context::{Context, Forward, ForwardError, Identity, Inbound, Limits, Outbound, Record, Try};
+pub use headers::cookie;
 pub use live::{Options, Proxy, Report};
 pub use serve::serve;
 pub use snapshot::{Configuration, Configured, RoutePlan, Snapshot};

@@ -154,7 +154,10 @@ impl Snapshot {
                 else {
                     continue;
                 };
-                let credential = Credential { id, consumer: Arc::clone(consumer), row: Arc::clone(row) };
+                // An API key is a secret; names and the keys of tokens are not.
+                let identifier = if *kind == "keyauth_credentials" { id.clone() } else { shown.clone() };
+                let credential =
+                    Credential { id, identifier, consumer: Arc::clone(consumer), row: Arc::clone(row) };
                 known.insert(shown, Arc::new(credential));
             }
             self.credentials.insert(kind, known);

@@ -152,6 +152,8 @@ pub struct ConsumerGroup {
 pub struct Credential {
     /// Its id.
     pub id: Box<str>,
+    /// What the upstream is told of it: the user name or key, or for secret keys the id.
+    pub identifier: Box<str>,
     /// Whose it is.
     pub consumer: Arc<Consumer>,
     /// The whole entity. It holds secrets; it is never logged.

@@ -1,0 +1,238 @@
+//! `jwt`: clients show a signed token that names a key of a consumer.
+
+use super::auth::{Common, Refusal, challenge};
+use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin, arguments};
+use crate::gateway::proxy::{self, Context, Credential};
+use crate::value::Value;
+use async_trait::async_trait;
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::HeaderValue;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use serde_json::{Map, Value as Json, json};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The plugin's line in the table.
+pub const ENTRY: Entry = Entry { name: "jwt", priority: 1450, build };
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+struct Jwt {
+    common: Common,
+    uri_params: Vec<Box<str>>,
+    cookies: Vec<Box<str>>,
+    headers: Vec<Box<str>>,
+    key_claim: Box<str>,
+    secret_is_base64: bool,
+    claims: Vec<Box<str>>,
+    maximum_expiration: f64,
+    missing: Option<HeaderValue>,
+    invalid: Option<HeaderValue>,
+}
+
+struct Token<'a> {
+    header: Map<String, Json>,
+    claims: Map<String, Json>,
+    signed: &'a str,
+    signature: &'a str,
+}
+
+fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
+    let realm = instance.text("realm");
+    let invalid = match realm {
+        Some(realm) => format!("Bearer realm=\"{realm}\", error=\"invalid_token\""),
+        None => "Bearer error=\"invalid_token\"".to_owned(),
+    };
+    Ok(Arc::new(Jwt {
+        common: Common::new(instance),
+        uri_params: instance.texts("uri_param_names"),
+        cookies: instance.texts("cookie_names"),
+        headers: instance.texts("header_names"),
+        key_claim: instance.text("key_claim_name").unwrap_or("iss").into(),
+        secret_is_base64: instance.flag("secret_is_base64"),
+        claims: instance.texts("claims_to_verify"),
+        maximum_expiration: instance.number("maximum_expiration").unwrap_or(0.0),
+        missing: challenge("Bearer", realm),
+        invalid: HeaderValue::from_str(&invalid).ok(),
+    }))
+}
+
+#[async_trait]
+impl Plugin for Jwt {
+    async fn access(&self, context: &mut Context) -> Result<Flow, Failure> {
+        if self.common.is_done(context) {
+            return Ok(Flow::Continue);
+        }
+        let found = self.authenticate(context)?;
+        self.common.conclude(context, found)
+    }
+}
+
+impl Jwt {
+    fn refuse(&self, message: impl Into<Cow<'static, str>>) -> Refusal {
+        self.refuse_with(json!({ "message": message.into() }))
+    }
+
+    fn refuse_with(&self, body: Json) -> Refusal {
+        Refusal { body: Some(body), ..Refusal::unauthorized("", &self.invalid) }
+    }
+
+    fn authenticate(&self, context: &Context) -> Result<Result<Arc<Credential>, Refusal>, Failure> {
+        let tokens = self.tokens(context);
+        let token = match tokens.as_slice() {
+            [] => {
+                let body = Some(json!({"message": "Unauthorized"}));
+                return Ok(Err(Refusal { body, ..Refusal::unauthorized("", &self.missing) }));
+            }
+            [token] => token,
+            _ => return Ok(Err(self.refuse("Multiple tokens provided"))),
+        };
+        let token = match Token::parse(token) {
+            Ok(token) => token,
+            Err(problem) => return Ok(Err(self.refuse(format!("Bad token; {problem}")))),
+        };
+        let claim = &*self.key_claim;
+        let key = token.claims.get(claim).or_else(|| token.header.get(claim)).filter(|key| !key.is_null());
+        let key = match key {
+            None => return Ok(Err(self.refuse(format!("No mandatory '{claim}' in claims")))),
+            Some(Json::String(key)) => key.clone(),
+            Some(other) => other.to_string(),
+        };
+        if key.is_empty() {
+            return Ok(Err(self.refuse(format!("Invalid '{claim}' in claims"))));
+        }
+        let Some(credential) = context.snapshot.credential("jwt_secrets", &key) else {
+            return Ok(Err(self.refuse(format!("No credentials found for given '{claim}'"))));
+        };
+        if let Some(refusal) = self.verify(&token, credential)? {
+            return Ok(Err(refusal));
+        }
+        Ok(match self.check_claims(&token.claims) {
+            Some(problems) => Err(self.refuse_with(Json::Object(problems))),
+            None => Ok(Arc::clone(credential)),
+        })
+    }
+
+    fn verify(&self, token: &Token<'_>, credential: &Credential) -> Result<Option<Refusal>, Failure> {
+        let text = |field: &str| credential.row.get(field).and_then(Value::exposed_str);
+        let algorithm = text("algorithm").unwrap_or("HS256");
+        if token.header.get("alg").and_then(Json::as_str) != Some(algorithm) {
+            return Ok(Some(self.refuse("Invalid algorithm")));
+        }
+        let key = if algorithm.starts_with("HS") {
+            match text("secret") {
+                Some(secret) if self.secret_is_base64 => {
+                    match BASE64.decode(secret.replace('+', "-").replace('/', "_")) {
+                        Ok(secret) => Some(DecodingKey::from_secret(&secret)),
+                        Err(_) => None,
+                    }
+                }
+                Some(secret) => Some(DecodingKey::from_secret(secret.as_bytes())),
+                None => None,
+            }
+        } else {
+            text("rsa_public_key").and_then(|pem| public_key(algorithm, pem))
+        };
+        let Some(key) = key else { return Ok(Some(self.refuse("Invalid key/secret"))) };
+        let algorithm: Algorithm = algorithm
+            .parse()
+            .map_err(|_| Failure::new(format!("tokens signed by {algorithm} cannot be verified here")))?;
+        let valid =
+            crypto::verify(token.signature, token.signed.as_bytes(), &key, algorithm).unwrap_or(false);
+        Ok((!valid).then(|| self.refuse("Invalid signature")))
+    }
+
+    fn check_claims(&self, claims: &Map<String, Json>) -> Option<Map<String, Json>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let mut problems = Map::new();
+        for name in &self.claims {
+            let problem = match claims.get(&**name).and_then(Json::as_f64) {
+                None => Some("must be a number"),
+                Some(time) if &**name == "exp" && time <= now => Some("token expired"),
+                Some(time) if &**name == "nbf" && time > now => Some("token not valid yet"),
+                Some(_) => None,
+            };
+            if let Some(problem) = problem {
+                problems.insert(name.to_string(), problem.into());
+            }
+        }
+        if problems.is_empty() && self.maximum_expiration > 0.0 {
+            let expires = claims.get("exp").and_then(Json::as_f64);
+            if expires.is_none_or(|expires| expires - now > self.maximum_expiration) {
+                problems.insert("exp".into(), "exceeds maximum allowed expiration".into());
+            }
+        }
+        (!problems.is_empty()).then_some(problems)
+    }
+
+    /// Every different token that the request shows.
+    fn tokens(&self, context: &Context) -> Vec<String> {
+        let mut tokens: Vec<String> = Vec::new();
+        let mut add = |token: &str| {
+            if !token.is_empty() && !tokens.iter().any(|known| known == token) {
+                tokens.push(token.to_owned());
+            }
+        };
+        for name in &self.uri_params {
+            arguments::all_in_query(context.inbound.uri.query(), name).iter().for_each(|token| add(token));
+        }
+        for name in &self.cookies {
+            proxy::cookie(&context.inbound.headers, name).iter().for_each(|token| add(token));
+        }
+        for name in &self.headers {
+            let value = context.inbound.headers.get(&**name).and_then(|value| value.to_str().ok());
+            let bearer = value.map(str::trim_start).and_then(|value| {
+                value
+                    .strip_prefix("Bearer")
+                    .or_else(|| value.strip_prefix("bearer"))
+                    .filter(|t| t.starts_with(' '))
+            });
+            if let Some(token) = bearer {
+                add(token.trim_start());
+            }
+        }
+        tokens
+    }
+}
+
+impl<'a> Token<'a> {
+    fn parse(text: &'a str) -> Result<Self, &'static str> {
+        let object = |part: &str| -> Option<Map<String, Json>> {
+            serde_json::from_slice(&BASE64.decode(part).ok()?).ok()
+        };
+        let (signed, signature) = text.rsplit_once('.').ok_or("invalid JSON")?;
+        let (header, claims) = signed.split_once('.').ok_or("invalid JSON")?;
+        let header = object(header).ok_or("invalid JSON")?;
+        let claims = object(claims).ok_or("invalid JSON")?;
+        match header.get("alg").and_then(Json::as_str) {
+            Some(alg) if is_known(alg) => {}
+            _ => return Err("invalid alg"),
+        }
+        if signature.is_empty() {
+            return Err("invalid signature");
+        }
+        Ok(Token { header, claims, signed, signature: signature.trim_end_matches('=') })
+    }
+}
+
+fn is_known(algorithm: &str) -> bool {
+    let family = algorithm.get(..2).unwrap_or_default();
+    let size = algorithm.get(2..).unwrap_or_default();
+    algorithm == "EdDSA"
+        || (["HS", "RS", "ES", "PS"].contains(&family) && ["256", "384", "512"].contains(&size))
+}
+
+fn public_key(algorithm: &str, pem: &str) -> Option<DecodingKey> {
+    let pem = pem.as_bytes();
+    match algorithm.get(..2)? {
+        "RS" | "PS" => DecodingKey::from_rsa_pem(pem).ok(),
+        "ES" => DecodingKey::from_ec_pem(pem).ok(),
+        _ => DecodingKey::from_ed_pem(pem).ok(),
+    }
+}
