@@ -20,16 +20,21 @@ mod basic_auth;
 mod bot_detection;
 mod correlation_id;
 mod cors;
+mod edits;
 mod hmac_auth;
 mod ip_restriction;
 mod jwt;
 mod key_auth;
 mod periods;
+mod proxy_cache;
 mod rate_limiting;
 mod redirect;
 mod request_size_limiting;
 mod request_termination;
+mod request_transformer;
+mod response_transformer;
 mod shared;
+mod template;
 
 pub use shared::Shared;
 
@@ -74,10 +79,13 @@ pub static TABLE: &[Entry] = &[
     ip_restriction::ENTRY,
     jwt::ENTRY,
     key_auth::ENTRY,
+    proxy_cache::ENTRY,
     rate_limiting::ENTRY,
     redirect::ENTRY,
     request_size_limiting::ENTRY,
     request_termination::ENTRY,
+    request_transformer::ENTRY,
+    response_transformer::ENTRY,
 ];
 
 /// Whether a plugin of this name is executed here.

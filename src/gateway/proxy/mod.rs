@@ -28,6 +28,7 @@ pub use client::{Client, Peer, Unsent};
 pub use context::{Context, Forward, ForwardError, Identity, Inbound, Limits, Outbound, Record, Try};
 pub use headers::cookie;
 pub use live::{Options, Proxy, Report};
+pub use paths::escape as escape_path;
 pub use serve::serve;
 pub use snapshot::{Configuration, Configured, RoutePlan, Snapshot};
 pub use views::{Consumer, ConsumerGroup, Credential, Route, Service};

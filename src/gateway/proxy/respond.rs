@@ -127,7 +127,10 @@ fn finish_head(proxy: &Proxy, context: &Context, plugins: &Plugins, head: &mut r
         |from: Instant, to: Instant| HeaderValue::from(to.saturating_duration_since(from).as_millis() as u64);
     let record = &context.record;
     let started = context.inbound.started;
-    headers::name_charset(&mut head.headers);
+    // A page beside a redirection of the gateway's own has none.
+    if record.proxied || !head.status.is_redirection() {
+        headers::name_charset(&mut head.headers);
+    }
     if record.proxied {
         if let (Some(sent), Some(answered)) = (record.sent, record.answered) {
             head.headers.insert(UPSTREAM_LATENCY, millis(sent, answered));
