@@ -11,6 +11,7 @@ mod gateway;
 mod globals;
 mod later;
 mod reference;
+mod schema;
 mod serve;
 mod settings;
 mod version;
@@ -49,6 +50,9 @@ enum Command {
     Gateway(Box<gateway::Gateway>),
     /// Serve the built-in gateway: Admin API, Konnect API and proxy
     Serve(Box<serve::Args>),
+    /// Show what a gateway accepts, and export it for editors
+    #[command(subcommand)]
+    Schema(schema::Command),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -85,6 +89,7 @@ fn run(
     match cli.command {
         // These work whatever the environment and the config file say.
         Command::Version => version::run(&plain),
+        Command::Schema(command) => schema::run(&command, &plain),
         Command::Completion(args) => completion::run(&args, &plain),
         command => {
             let context = Context::new(&matches, environment).map_err(fail)?;
@@ -98,6 +103,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Gateway(command) => gateway::run(&command, context),
         Command::Serve(args) => serve::run(&args, context),
+        Command::Schema(command) => schema::run(&command, &context.console),
         Command::Version => version::run(&context.console),
         Command::Completion(args) => completion::run(&args, &context.console),
     }

@@ -22,9 +22,11 @@ impl Pattern {
         &self.lua
     }
 
-    /// The regular expression that means the same.
-    pub fn to_regex(&self) -> String {
-        translate(&self.lua).unwrap_or_default()
+    /// The regular expression that means the same, as JSON Schema spells it.
+    pub fn to_ecma(&self) -> String {
+        let translated = translate(&self.lua).unwrap_or_default();
+        let body = translated.strip_prefix("(?s)").unwrap_or(&translated);
+        body.replace(r"\A", "^").replace(r"\z", "$")
     }
 
     /// Whether the pattern matches somewhere in the text.

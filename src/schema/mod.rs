@@ -9,6 +9,7 @@ mod bundled;
 mod check;
 mod checks;
 mod conceal;
+pub mod export;
 mod faults;
 mod fill;
 mod host;

@@ -22,6 +22,7 @@ type Outcome = Result<(), Cow<'static, str>>;
 type TextCheck = fn(&str) -> Outcome;
 type ValueCheck = fn(&Value) -> Outcome;
 type Rule = fn(&Map) -> Outcome;
+type NormalForm = fn(&str) -> Option<String>;
 
 /// Checks on texts, by name.
 const TEXT_CHECKS: &[(&str, TextCheck)] = &[
@@ -84,7 +85,7 @@ const RULES: &[(&str, Rule)] = &[
 ];
 
 /// Normal forms of texts, by name: what the gateway stores in place of what it was given.
-const NORMAL_FORMS: &[(&str, fn(&str) -> Option<String>)] = &[("target", texts::normal_target)];
+const NORMAL_FORMS: &[(&str, NormalForm)] = &[("target", texts::normal_target)];
 
 /// The normal form of a text; `None` when it has none or is faulty.
 pub(super) fn normal_form(name: &str, text: &str) -> Option<String> {

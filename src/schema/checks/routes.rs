@@ -10,14 +10,17 @@ use uuid::Uuid;
 
 const MATCHING: [&str; 7] = ["snis", "sources", "destinations", "methods", "hosts", "paths", "headers"];
 
-/// The fields that any expression may read, by type.
-const ANY: [(fn() -> Type, &[&str]); 3] = [
+/// A type and the fields that have it.
+type Fields = (fn() -> Type, &'static [&'static str]);
+
+/// The fields that any expression may read.
+const ANY: [Fields; 3] = [
     (|| Type::String, &["net.protocol", "tls.sni"]),
     (|| Type::Int, &["net.src.port", "net.dst.port"]),
     (|| Type::IpAddr, &["net.src.ip", "net.dst.ip"]),
 ];
 /// Those that only HTTP has.
-const HTTP_ONLY: [(fn() -> Type, &[&str]); 2] = [
+const HTTP_ONLY: [Fields; 2] = [
     (
         || Type::String,
         &[
@@ -32,7 +35,7 @@ const HTTP_ONLY: [(fn() -> Type, &[&str]); 2] = [
     (|| Type::Int, &["http.path.segments.len", "net.port"]),
 ];
 
-fn schema_of(fields: &[(fn() -> Type, &[&str])]) -> Schema {
+fn schema_of(fields: &[Fields]) -> Schema {
     let mut schema = Schema::default();
     for (ty, names) in ANY.iter().chain(fields) {
         names.iter().for_each(|name| schema.add_field(name, ty()));

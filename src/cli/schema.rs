@@ -1,0 +1,215 @@
+//! `foredeck schema`: what a gateway accepts, as a table, as JSON, and as a JSON Schema for editors.
+
+use super::console::Console;
+use super::exit::{Exit, Failure, Outcome};
+use crate::diagnostics::{Diagnostic, codes};
+use crate::schema::export::{self, Row};
+use crate::schema::{Flavor, Record, Schemas};
+use clap::ValueEnum;
+use serde_json::Value as Json;
+use std::path::PathBuf;
+
+/// The commands of `foredeck schema`.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Show the fields of a kind or plugin: types, defaults, bounds
+    Show(ShowArgs),
+    /// Print the JSON Schema of state files, for editors
+    Export(ExportArgs),
+}
+
+/// Which gateway is meant.
+#[derive(clap::Args)]
+struct Gateway {
+    /// The gateway whose schemas are meant
+    #[arg(long, value_name = "FLAVOR", default_value_t = Flavor::Kong314)]
+    flavor: Flavor,
+}
+
+/// How a schema is shown.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table.
+    #[default]
+    Text,
+    /// As the Admin API serves it.
+    Json,
+}
+
+/// The arguments of `foredeck schema show`.
+#[derive(clap::Args)]
+pub struct ShowArgs {
+    /// A kind (services), plugin (rate-limiting), vault (hcv) or type of partials (redis-ce); without it their names
+    name: Option<String>,
+    #[command(flatten)]
+    gateway: Gateway,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// The arguments of `foredeck schema export`.
+#[derive(clap::Args)]
+pub struct ExportArgs {
+    /// Write to this file in place of standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output_file: PathBuf,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+/// Runs one of the commands.
+pub fn run(command: &Command, console: &Console) -> Outcome {
+    match command {
+        Command::Show(args) => show(args, console),
+        Command::Export(args) => export(args, console),
+    }
+}
+
+fn export(args: &ExportArgs, console: &Console) -> Outcome {
+    let text = state_schema(args.gateway.flavor);
+    if args.output_file.as_os_str() == "-" {
+        console.raw(text.as_bytes());
+    } else {
+        std::fs::write(&args.output_file, text).map_err(|error| {
+            Failure::new(codes::UNREADABLE, format!("cannot write {}: {error}", args.output_file.display()))
+        })?;
+    }
+    Ok(Exit::Success)
+}
+
+/// The JSON Schema of state files as it is checked in.
+fn state_schema(flavor: Flavor) -> String {
+    pretty(&export::state_file(&Schemas::bundled(flavor)))
+}
+
+fn pretty(json: &Json) -> String {
+    format!("{json:#}\n")
+}
+
+/// What a name stands for.
+struct Found {
+    title: String,
+    record: std::sync::Arc<Record>,
+    served: Json,
+}
+
+fn find(schemas: &Schemas, name: &str) -> Option<Found> {
+    let found = |what: &str, record: &std::sync::Arc<Record>, served: &Json| Found {
+        title: format!("{what} {name} of {}", schemas.flavor()),
+        record: record.clone(),
+        served: served.clone(),
+    };
+    // A kind is also known by the word that reports use for it.
+    let kind = schemas.kinds().iter().find(|kind| *kind.name == *name || *kind.report.word == *name);
+    // `key-auth` is a plugin and the word for its credentials: the plugin is meant.
+    if let Some(plugin) = schemas.plugin(name) {
+        return Some(found("plugin", &plugin.record, &plugin.served));
+    }
+    if let Some(kind) = kind {
+        return Some(found("kind", &kind.record, &kind.served));
+    }
+    if let Some(vault) = schemas.vault(name) {
+        return Some(found("vault", &vault.record, &vault.served));
+    }
+    schemas.partial(name).map(|partial| found("partial", &partial.record, &partial.served))
+}
+
+fn show(args: &ShowArgs, console: &Console) -> Outcome {
+    let schemas = Schemas::bundled(args.gateway.flavor);
+    let Some(name) = &args.name else {
+        console.out(&names(&schemas));
+        return Ok(Exit::Success);
+    };
+    let Some(found) = find(&schemas, name) else {
+        let problem = Diagnostic::error(
+            codes::UNKNOWN_PLUGIN,
+            format!("{} has no kind, plugin, vault or partial '{name}'", schemas.flavor()),
+        );
+        return Err(Failure::from(problem).help("`foredeck schema show` prints every name"));
+    };
+    match args.format {
+        Format::Json => console.out(&pretty(&found.served)),
+        Format::Text => console.out(&table(&found)),
+    }
+    Ok(Exit::Success)
+}
+
+/// Every name, one paragraph a sort.
+fn names(schemas: &Schemas) -> String {
+    let kinds: Vec<&str> = schemas.kinds().iter().map(|kind| &*kind.name).collect();
+    let mut out = String::new();
+    let sorts = [
+        ("Kinds", kinds),
+        ("Plugins", schemas.plugin_names()),
+        ("Vaults", schemas.vault_names()),
+        ("Partials", schemas.partial_names()),
+    ];
+    for (title, names) in sorts.into_iter().filter(|(_, names)| !names.is_empty()) {
+        out.push_str(&format!("{title}:\n"));
+        names.iter().for_each(|name| out.push_str(&format!("  {name}\n")));
+    }
+    out
+}
+
+/// Columns as wide as their widest cell, the last one free.
+fn table(found: &Found) -> String {
+    let rows = export::rows(&found.record);
+    let heads = Row {
+        path: "FIELD".to_owned(),
+        ty: "TYPE".to_owned(),
+        default: "DEFAULT".to_owned(),
+        notes: "NOTES".to_owned(),
+    };
+    let width = |cell: fn(&Row) -> &str, most: usize| {
+        let all = std::iter::once(&heads).chain(&rows).map(|row| cell(row).chars().count());
+        all.filter(|width| *width <= most).max().unwrap_or(0)
+    };
+    let (path, ty, default) =
+        (width(|row| &row.path, 60), width(|row| &row.ty, 40), width(|row| &row.default, 40));
+    let mut out = format!("{}\n\n", found.title);
+    for row in std::iter::once(&heads).chain(&rows) {
+        let line = format!("{:path$}  {:ty$}  {:default$}  {}", row.path, row.ty, row.default, row.notes);
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    let rules = export::rules(&found.record);
+    if !rules.is_empty() {
+        out.push_str("\nRules:\n");
+        rules.iter().for_each(|rule| out.push_str(&format!("  {rule}\n")));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_of_state_files_is_current() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schemas/state.schema.json");
+        let made = state_schema(Flavor::Kong314);
+        if std::env::var_os("FOREDECK_UPDATE").is_some() {
+            std::fs::write(&path, &made).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap();
+        assert!(kept == made, "run `FOREDECK_UPDATE=1 cargo test state_files_is_current`");
+    }
+
+    #[test]
+    fn a_schema_is_shown_as_a_table() {
+        let schemas = Schemas::bundled(Flavor::Kong314);
+        insta::assert_snapshot!("schema_show_key_auth", table(&find(&schemas, "key-auth").unwrap()));
+        insta::assert_snapshot!("schema_show_targets", table(&find(&schemas, "targets").unwrap()));
+        assert!(find(&schemas, "no-such").is_none());
+        assert!(find(&schemas, "hcv").is_some() && find(&schemas, "redis-ce").is_some());
+    }
+
+    #[test]
+    fn every_name_can_be_shown() {
+        let schemas = Schemas::bundled(Flavor::Kong314);
+        for line in names(&schemas).lines().filter_map(|line| line.strip_prefix("  ")) {
+            assert!(find(&schemas, line).is_some(), "{line}");
+        }
+    }
+}
