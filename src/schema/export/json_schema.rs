@@ -31,6 +31,7 @@ pub fn state_file(schemas: &Schemas) -> Json {
         "title": format!("State file for {}", schemas.flavor()),
         "type": "object",
         "properties": properties,
+        "patternProperties": {"^x(-.*)?$": true},
         "additionalProperties": false,
         "$defs": definitions,
     })
