@@ -316,8 +316,10 @@ impl Limiter {
                 (Subject::Model, Some(outcome)) => vec![outcome.model.as_str().into()],
                 (subject, _) => found(subject, context),
             };
-            let holds = |value: &&Box<str>| condition.values.is_empty() || condition.values.contains(value);
-            let found: Vec<&Box<str>> = found.iter().filter(holds).collect();
+            let holds = |value: &&str| {
+                condition.values.is_empty() || condition.values.iter().any(|known| **known == **value)
+            };
+            let found: Vec<&str> = found.iter().map(|value| &**value).filter(holds).collect();
             if found.is_empty() {
                 return Vec::new();
             }
@@ -329,7 +331,7 @@ impl Limiter {
                     found.iter().take(if condition.partition { usize::MAX } else { 1 }).map(move |value| {
                         let owner =
                             if condition.partition { format!("{owner}\n{value}") } else { owner.clone() };
-                        let label = if named { (**value).to_string() } else { label.clone() };
+                        let label = if named { (*value).to_owned() } else { label.clone() };
                         (owner, label)
                     })
                 })
