@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // tests may fail loudly
 
+mod ai_examples;
 mod ai_plugins;
 mod ai_proxy;
 mod commands;
