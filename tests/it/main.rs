@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // tests may fail loudly
 
+mod admin_api;
 mod ai_examples;
 mod ai_plugins;
 mod ai_proxy;
 mod commands;
+mod konnect_api;
 mod reference;
 mod serve;
 mod support;

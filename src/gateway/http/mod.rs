@@ -13,14 +13,14 @@ pub(in crate::gateway) use guard::Guard;
 pub(in crate::gateway) use log::RequestLog;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use faults::Fate;
 use futures_util::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -46,6 +46,10 @@ const MAX_CONNECTIONS: usize = 4096;
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// How long a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// What is read of a body that is too large, so that its client reads the answer: more bytes than that and the
+/// connection ends.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// A request, read whole.
 #[derive(Debug)]
@@ -285,20 +289,34 @@ fn oversized(parts: &http::request::Parts) -> Option<Reply> {
         .then(|| Reply::message(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request headers too large"))
 }
 
-async fn read(body: Incoming, limit: usize) -> Result<Result<Bytes, Reply>, io::Error> {
+async fn read(mut body: Incoming, limit: usize) -> Result<Result<Bytes, Reply>, io::Error> {
     if body.is_end_stream() {
         return Ok(Ok(Bytes::new()));
     }
-    let too_large = || Ok(Err(Reply::message(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")));
-    if body.size_hint().lower() > limit as u64 {
-        return too_large();
+    let mut too_large = body.size_hint().lower() > limit as u64;
+    let mut held = BytesMut::new();
+    let mut seen = 0;
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
+            seen += data.len();
+            too_large = too_large || seen > limit;
+            if !too_large {
+                held.extend_from_slice(&data);
+            } else if seen > limit.saturating_add(MAX_DISCARDED) {
+                break;
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    match tokio::time::timeout(BODY_TIME, reading).await {
+        Ok(result) => result?,
+        Err(_) => return Ok(Err(Reply::message(StatusCode::REQUEST_TIMEOUT, "Request time-out"))),
     }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(Ok(body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
-        Ok(Err(_)) => Err(broken()),
-        Err(_) => Ok(Err(Reply::message(StatusCode::REQUEST_TIMEOUT, "Request time-out"))),
+    if too_large {
+        return Ok(Err(Reply::message(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")));
     }
+    Ok(Ok(held.freeze()))
 }
 
 fn fault_reply(status: StatusCode, retry_after: Option<u32>) -> Reply {
