@@ -22,11 +22,15 @@ mod correlation_id;
 mod cors;
 mod edits;
 mod hmac_auth;
+mod http_log;
 mod ip_restriction;
 mod jwt;
 mod key_auth;
+mod log_entry;
 mod periods;
+pub mod prometheus;
 mod proxy_cache;
+mod queue;
 mod rate_limiting;
 mod redirect;
 mod request_size_limiting;
@@ -34,6 +38,7 @@ mod request_termination;
 mod request_transformer;
 mod response_transformer;
 mod shared;
+mod socket_logs;
 mod template;
 
 pub use shared::Shared;
@@ -76,9 +81,11 @@ pub static TABLE: &[Entry] = &[
     correlation_id::ENTRY,
     cors::ENTRY,
     hmac_auth::ENTRY,
+    http_log::ENTRY,
     ip_restriction::ENTRY,
     jwt::ENTRY,
     key_auth::ENTRY,
+    prometheus::ENTRY,
     proxy_cache::ENTRY,
     rate_limiting::ENTRY,
     redirect::ENTRY,
@@ -86,6 +93,10 @@ pub static TABLE: &[Entry] = &[
     request_termination::ENTRY,
     request_transformer::ENTRY,
     response_transformer::ENTRY,
+    socket_logs::FILE,
+    socket_logs::SYSLOG,
+    socket_logs::TCP,
+    socket_logs::UDP,
 ];
 
 /// Whether a plugin of this name is executed here.

@@ -132,6 +132,11 @@ impl Proxy {
         }
     }
 
+    /// What is executed right now, without a look at the source.
+    pub(super) fn last_configuration(&self) -> Arc<Configuration> {
+        self.current.load_full()
+    }
+
     fn publish(&self, built: Configuration) -> Arc<Configuration> {
         for problem in built.planes.iter().flat_map(|plane| &plane.problems) {
             (self.options.report)(problem);

@@ -5,6 +5,7 @@
 
 mod balancer;
 mod body;
+mod certificates;
 mod client;
 mod connection;
 mod context;

@@ -1,9 +1,11 @@
 //! Accepting connections and serving them on threads of their own, one runtime a thread: a client's connection and
 //! the upstream's that serves it never change threads.
 
+use super::certificates;
 use super::client::Client;
 use super::connection::Connection;
 use super::live::Proxy;
+use crate::diagnostics::{Diagnostic, codes};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -14,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,7 +31,14 @@ const BACKLOG: usize = 1024;
 /// finish. Must be called inside a runtime, which only accepts.
 pub async fn serve(listener: TcpListener, tls: bool, proxy: Arc<Proxy>, shutdown: CancellationToken) {
     let Ok(local) = listener.local_addr() else { return };
-    let workers = Workers::start(&proxy, tls, local, &shutdown);
+    let acceptor = match tls.then(|| certificates::server_config(&proxy)).transpose() {
+        Ok(config) => config.map(|config| TlsAcceptor::from(Arc::new(config))),
+        Err(problem) => {
+            let message = format!("the proxy cannot listen with TLS: {problem}");
+            return (proxy.options.report)(&Diagnostic::error(codes::NOT_SUPPORTED, message));
+        }
+    };
+    let workers = Workers::start(&proxy, acceptor.as_ref(), local, &shutdown);
     let mut next = 0usize;
     loop {
         let accepted = tokio::select! {
@@ -57,7 +67,12 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(proxy: &Arc<Proxy>, tls: bool, local: SocketAddr, shutdown: &CancellationToken) -> Self {
+    fn start(
+        proxy: &Arc<Proxy>,
+        tls: Option<&TlsAcceptor>,
+        local: SocketAddr,
+        shutdown: &CancellationToken,
+    ) -> Self {
         let count = match proxy.options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
@@ -65,7 +80,7 @@ impl Workers {
         let mut workers = Workers { senders: Vec::new(), threads: Vec::new() };
         for number in 0..count {
             let (sender, receiver) = mpsc::channel(BACKLOG);
-            let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
+            let (proxy, shutdown, tls) = (Arc::clone(proxy), shutdown.clone(), tls.cloned());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { continue };
             let thread = std::thread::Builder::new()
@@ -90,7 +105,7 @@ impl Workers {
 async fn work(
     mut connections: mpsc::Receiver<(std::net::TcpStream, SocketAddr)>,
     proxy: Arc<Proxy>,
-    tls: bool,
+    tls: Option<TlsAcceptor>,
     local: SocketAddr,
     shutdown: CancellationToken,
 ) {
@@ -105,11 +120,18 @@ async fn work(
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
         let local = stream.local_addr().unwrap_or(local);
         let (proxy, client, shutdown) = (Arc::clone(&proxy), client.clone(), shutdown.clone());
+        let tls = tls.clone();
         open.spawn(async move {
-            if tls {
-                return;
-            }
-            let connection = Connection::new(peer, local, "http", None);
+            let Some(tls) = tls else {
+                let connection = Connection::new(peer, local, "http", None);
+                return converse(stream, connection, proxy, client, shutdown).await;
+            };
+            // A new certificate counts for the next handshake.
+            proxy.configuration().await;
+            let shaking = tokio::time::timeout(proxy.options.client_timeout, tls.accept(stream));
+            let Ok(Ok(stream)) = shaking.await else { return };
+            let name = stream.get_ref().1.server_name().map(Into::into);
+            let connection = Connection::new(peer, local, "https", name);
             converse(stream, connection, proxy, client, shutdown).await;
         });
     }

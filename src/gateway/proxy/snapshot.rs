@@ -3,6 +3,7 @@
 //! What does not live here: when it is made (`live`), and what is done with it.
 
 use super::balancer::Upstream;
+use super::certificates::Certificates;
 use super::router::Router;
 use super::scopes::{Scopes, Slot};
 use super::views::{self, Consumer, ConsumerGroup, Credential, Route, Service};
@@ -40,6 +41,7 @@ pub struct Snapshot {
     /// The plugins that have no scope; they see answers to requests without a route.
     pub(super) globals: Vec<Arc<Configured>>,
     pub(super) upstreams: HashMap<Box<str>, Arc<Upstream>>,
+    pub(super) certificates: Certificates,
     consumers: HashMap<Box<str>, Arc<Consumer>>,
     usernames: HashMap<Box<str>, Arc<Consumer>>,
     credentials: HashMap<&'static str, HashMap<Box<str>, Arc<Credential>>>,
@@ -101,6 +103,12 @@ impl Snapshot {
         snapshot.add_plugins(plane, previous, shared, environment);
         snapshot.add_upstreams(plane, previous);
         snapshot.add_routes(plane);
+        let (certificates, unusable) = Certificates::new(rows(plane, "certificates"), rows(plane, "snis"));
+        snapshot.certificates = certificates;
+        for (id, error) in unusable {
+            let message = format!("the certificate {id} cannot be used: {error}");
+            snapshot.problems.push(Diagnostic::error(codes::INVALID_VALUE, message).path(&error.field));
+        }
         snapshot
     }
 
