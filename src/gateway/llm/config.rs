@@ -114,7 +114,8 @@ pub struct Auth {
     pub allow_override: bool,
     /// AWS access key id and secret key.
     pub aws: Option<(Secret, Secret)>,
-    /// A way to get credentials that this gateway does not execute, by its field's name.
+    /// A field that asks for a way to get credentials that this gateway does not execute: service accounts of
+    /// clouds, and references to vaults.
     pub unsupported: Option<&'static str>,
 }
 
@@ -221,6 +222,16 @@ impl Options {
     }
 }
 
+/// Fields of `config.auth` that may hold `{vault://...}`.
+const REFERENCEABLE: [&str; 6] = [
+    "header_name",
+    "header_value",
+    "param_name",
+    "param_value",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+];
+
 impl Auth {
     fn read(config: &Value) -> Auth {
         let header = string(config, "header_name").zip(secret(config, "header_value"));
@@ -241,7 +252,13 @@ impl Auth {
             aws: secret(config, "aws_access_key_id").zip(secret(config, "aws_secret_access_key")),
             unsupported: ["gcp_use_service_account", "azure_use_managed_identity"]
                 .into_iter()
-                .find(|field| flag(field)),
+                .find(|field| flag(field))
+                .or_else(|| {
+                    REFERENCEABLE.into_iter().find(|field| {
+                        let text = config.get(field).and_then(Value::exposed_str).unwrap_or_default();
+                        text.starts_with("{vault://")
+                    })
+                }),
         }
     }
 }
@@ -295,6 +312,15 @@ mod tests {
         assert_eq!(target.auth.header.as_ref().unwrap().1.expose_text(), "Bearer hush");
         assert_eq!(target.model.options.max_tokens, Some(5));
         assert_eq!(target.weight, 100);
+    }
+
+    #[test]
+    fn what_cannot_be_resolved_is_named() {
+        let read =
+            |auth: serde_json::Value| Target::read(&Value::from(json!({"auth": auth}))).auth.unsupported;
+        assert_eq!(read(json!({"header_value": "{vault://env/key}"})), Some("header_value"));
+        assert_eq!(read(json!({"gcp_use_service_account": true})), Some("gcp_use_service_account"));
+        assert_eq!(read(json!({"header_value": "Bearer x"})), None);
     }
 
     #[test]

@@ -106,17 +106,28 @@ impl Provider for Gemini {
             choices.push(json!({"index": 0, "message": {"role": "assistant", "content": ""},
                                 "finish_reason": "content_filter"}));
         }
+        let first = candidates.first().filter(|_| !complete);
+        if first.is_some_and(|first| {
+            written(first, false).is_none() && tool_calls(call, first, 0, false).is_empty()
+        }) {
+            choices.clear();
+        }
         let mut result = json!({
             "id": call.answer_id(text(&body, "/responseId")),
             "object": "chat.completion",
             "created": call.now,
             "model": call.model_name(),
-            "choices": choices,
+            // Kong 3.10 writes an empty list as an object
+            "choices": if choices.is_empty() { json!({}) } else { choices.into() },
         });
-        if let Some(members) = result.as_object_mut()
-            && (complete || body.get("usageMetadata").is_some())
-        {
-            members.insert("usage".into(), usage.to_json());
+        if let Some(members) = result.as_object_mut() {
+            if complete || body.get("usageMetadata").is_some() {
+                members.insert("usage".into(), usage.to_json());
+            }
+            // and names the type of texts only
+            if first.is_some_and(|first| written(first, false).is_none()) {
+                members.remove("object");
+            }
         }
         Ok(Answer { body: Some(result), usage, model: text(&body, "/modelVersion").map(str::to_owned) })
     }

@@ -108,7 +108,8 @@ impl Provider for HuggingFace {
                 .iter()
                 .enumerate()
                 .map(|(index, given)| {
-                    let content = text(given, "/message/content").or_else(|| text(given, "/text"));
+                    let content =
+                        text(given, "/message/content").or_else(|| text(given, "/text").filter(|_| complete));
                     choice(index, content.unwrap_or_default())
                 })
                 .collect(),

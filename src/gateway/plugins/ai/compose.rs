@@ -7,6 +7,7 @@ use crate::gateway::proxy::Context;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A request as it goes to a target.
@@ -175,21 +176,20 @@ fn set_header(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), St
     Ok(())
 }
 
+/// What is not encoded in a query parameter.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Sets a query parameter; with `keep`, only if the client gave none.
 fn set_query(query: &mut Option<String>, name: &str, value: &str, keep: bool) {
-    let given = query.as_deref().unwrap_or_default();
-    let has = url::form_urlencoded::parse(given.as_bytes()).any(|(key, _)| key == name);
-    if has && keep {
-        return;
+    let given = query.take().unwrap_or_default();
+    let is_this = |pair: &&str| url::form_urlencoded::parse(pair.as_bytes()).any(|(key, _)| key == name);
+    let mut pairs: Vec<String> =
+        given.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+    if !(keep && pairs.iter().any(|pair| is_this(&&**pair))) {
+        pairs.retain(|pair| !is_this(&&**pair));
+        pairs.push(format!("{}={}", utf8_percent_encode(name, PLAIN), utf8_percent_encode(value, PLAIN)));
     }
-    let mut out = url::form_urlencoded::Serializer::new(String::new());
-    if has {
-        out.extend_pairs(url::form_urlencoded::parse(given.as_bytes()).filter(|(key, _)| key != name));
-    } else {
-        out = url::form_urlencoded::Serializer::new(given.to_owned());
-    }
-    out.append_pair(name, value);
-    *query = Some(out.finish());
+    *query = Some(pairs.join("&"));
 }
 
 /// Values for templates.
@@ -263,9 +263,9 @@ mod tests {
             set_query(&mut query, "key", "a b", keep);
             query.unwrap_or_default()
         };
-        assert_eq!(set(None, false), "key=a+b");
-        assert_eq!(set(Some("x=1"), false), "x=1&key=a+b");
-        assert_eq!(set(Some("key=mine&x=1"), false), "x=1&key=a+b");
+        assert_eq!(set(None, false), "key=a%20b");
+        assert_eq!(set(Some("x=1"), false), "x=1&key=a%20b");
+        assert_eq!(set(Some("key=mine&x=1"), false), "x=1&key=a%20b");
         assert_eq!(set(Some("key=mine&x=1"), true), "key=mine&x=1");
     }
 }

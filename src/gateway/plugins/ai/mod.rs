@@ -93,7 +93,13 @@ impl Ready {
             return Err(ConfigError::new(at("model.provider"), problem));
         };
         if let Some(name) = target.auth.unsupported {
-            return Err(ConfigError::new(at(&format!("auth.{name}")), "is not executed by this gateway"));
+            let problem = "such credentials are not resolved by this gateway";
+            return Err(ConfigError::new(at(&format!("auth.{name}")), problem));
+        }
+        let options = &target.model.options;
+        if provider.name() == "bedrock" && options.aws_region.is_none() && options.upstream_url.is_none() {
+            let problem = "is missing; this gateway does not read AWS's environment variables";
+            return Err(ConfigError::new(at("model.options.bedrock.aws_region"), problem));
         }
         if target.route == Route::Other {
             let problem = format!("{} is not executed by this gateway", target.route_type);
