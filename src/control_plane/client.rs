@@ -54,6 +54,7 @@ pub struct Client {
     http: Http,
     dialect: Dialect,
     schemas: OnceLock<Arc<Schemas>>,
+    skip_hash: bool,
 }
 
 /// Where one entity is found and written.
@@ -118,7 +119,8 @@ impl Client {
     /// A client of an Admin API. Nothing is sent yet.
     pub async fn admin(connection: &Connection, workspace: Option<&str>) -> Result<Self, Error> {
         let dialect = Dialect::Admin { workspace: workspace.map(str::to_owned) };
-        Ok(Client { http: Http::new(connection).await?, dialect, schemas: OnceLock::new() })
+        let http = Http::new(connection).await?;
+        Ok(Client { http, dialect, schemas: OnceLock::new(), skip_hash: connection.skip_hash })
     }
 
     /// A client of the Konnect control plane with this name, which is looked up.
@@ -136,7 +138,8 @@ impl Client {
                 name: name.to_owned(),
             });
         };
-        Ok(Client { http, dialect: Dialect::Konnect { control_plane: plane.id }, schemas: OnceLock::new() })
+        let dialect = Dialect::Konnect { control_plane: plane.id };
+        Ok(Client { http, dialect, schemas: OnceLock::new(), skip_hash: connection.skip_hash })
     }
 
     /// The names of all workspaces of a gateway.
@@ -290,10 +293,8 @@ impl Client {
             body.remove(field);
         }
         if write.kind.addressed_by.is_empty() {
-            // Below a parent Kong's PUT finds only what is there already.
-            let post = write.action == WriteAction::Create
-                && write.kind.only_under.is_some()
-                && !self.dialect.is_konnect();
+            // Below a parent PUT finds only what is there already.
+            let post = write.action == WriteAction::Create && write.kind.only_under.is_some();
             return Ok(if post {
                 Request::with_body(Method::POST, spot.collection, body)
             } else {
@@ -395,7 +396,11 @@ impl ControlPlane for Client {
 
     async fn write(&self, write: &Write<'_>) -> Result<Option<Value>, Error> {
         let mut body = Value::Null;
-        let request = self.request(write, &mut body)?;
+        let mut request = self.request(write, &mut body)?;
+        if self.skip_hash && write.action != WriteAction::Delete {
+            // It means nothing to kinds without a hashed password.
+            request = request.query("skip_hash", "true");
+        }
         let mut patience = self.http.patience();
         let answer = loop {
             match self.http.once(&request).await? {
@@ -424,7 +429,7 @@ impl ControlPlane for Client {
         if write.action == WriteAction::Delete || answer.body.is_empty() {
             return Ok(None);
         }
-        let stored: Value = read(&self.http, answer)?;
+        let stored = unwrapped(read(&self.http, answer)?);
         self.trace_rows(Some(write.kind), std::slice::from_ref(&stored));
         Ok(Some(stored))
     }
@@ -452,7 +457,7 @@ impl Client {
             return Ok(None);
         }
         let answer = succeeded(&self.http, Some(kind), &Value::Null, answer)?;
-        let row: Value = read(&self.http, answer)?;
+        let row = unwrapped(read(&self.http, answer)?);
         self.trace_rows(Some(kind), std::slice::from_ref(&row));
         Ok(Some(row))
     }
@@ -484,6 +489,20 @@ impl Client {
 pub fn synthetic_id(kind: &Kind, parent: Uuid, body: &Value) -> Uuid {
     let tail: Vec<String> = kind.addressed_by.iter().map(|name| text_of(body.get(name))).collect();
     Uuid::new_v5(&parent, format!("{}/{}", kind.name, tail.join("/")).as_bytes())
+}
+
+/// An entity that is answered together with what belongs to it (`{"consumer_group": {...}, "consumers": [...]}`), alone.
+fn unwrapped(mut row: Value) -> Value {
+    if row.get("id").is_some() {
+        return row;
+    }
+    let inner = row.as_object_mut().and_then(|members| {
+        members
+            .iter_mut()
+            .find(|(_, member)| member.get("id").is_some())
+            .map(|(_, member)| std::mem::take(member))
+    });
+    inner.unwrap_or(row)
 }
 
 /// Makes the rows of a nested list entities of the kind: the parent's id goes in, and where the rows are those of

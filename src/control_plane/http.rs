@@ -46,6 +46,8 @@ pub struct Connection {
     pub cookies: Option<String>,
     /// Who is told about requests.
     pub trace: Option<Trace>,
+    /// Passwords of basic-auth credentials are written as the hashes that they are already.
+    pub skip_hash: bool,
 }
 
 /// TLS settings. Certificates and keys are PEM texts.

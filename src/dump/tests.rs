@@ -68,3 +68,26 @@ fn what_has_no_name_keeps_its_id() {
     assert_eq!(text.matches(A).count(), 2, "{text}");
     assert!(!text.contains(B) && !text.contains(C), "{text}");
 }
+
+#[test]
+fn a_membership_is_a_name_in_the_consumers_groups() {
+    let schemas = Schemas::bundled(Flavor::Kong314);
+    let state = state(
+        &schemas,
+        vec![
+            ("consumers", json!({"id": A, "username": "amy"})),
+            ("consumer_groups", json!({"id": B, "name": "gold"})),
+            (
+                "consumer_group_consumers",
+                json!({"id": C, "consumer": {"id": A}, "consumer_group": {"id": B}}),
+            ),
+        ],
+    );
+    let tree = dump(&state, &schemas, &Options::default()).tree;
+    let expected = json!({
+        "_format_version": "3.0",
+        "consumer_groups": [{"name": "gold"}],
+        "consumers": [{"username": "amy", "groups": [{"name": "gold"}]}],
+    });
+    assert_eq!(tree, Value::from(expected), "{tree}");
+}

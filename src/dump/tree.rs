@@ -72,7 +72,12 @@ pub fn dump(state: &State, schemas: &Schemas, options: &Options) -> Dumped {
     };
     for (index, entity) in state.entities.iter().enumerate() {
         let home = writer.home(entity);
-        let key = if entity.kind.file.custom_entity { CUSTOM } else { &*entity.kind.file.key };
+        let file = &entity.kind.file;
+        let key = match file.also.first() {
+            Some(also) => &*also.key,
+            None if file.custom_entity => CUSTOM,
+            None => &*file.key,
+        };
         writer.children.entry(home).or_default().entry(key.into()).or_default().push(index);
     }
     let mut tree = head(options);
@@ -117,6 +122,11 @@ impl Writer<'_> {
     /// In the one entity that it references, if its kind may stand there; at the top when it references several.
     fn home(&self, entity: &Entity) -> Home {
         let file = &entity.kind.file;
+        if let Some(also) = file.also.first() {
+            let mut references = entity.references.values();
+            let parent = references.find(|reference| *also.nested_in == *reference.kind);
+            return parent.and_then(|parent| self.target(&parent.target)).map_or(Home::Top, Home::In);
+        }
         let mut parents = entity
             .references
             .values()
@@ -161,8 +171,8 @@ impl Writer<'_> {
     fn item(&mut self, index: usize, home: Home) -> Option<Value> {
         let entity = self.state.entities.get(index)?;
         let kind = &entity.kind;
-        if let Some(field) = &kind.rows_of {
-            return self.member(entity, field);
+        if let Some(also) = kind.file.also.first() {
+            return self.member(entity, &also.item);
         }
         let mut body = entity.body.clone();
         if self.options.skip_defaults {

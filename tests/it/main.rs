@@ -7,6 +7,8 @@ mod ai_examples;
 mod ai_plugins;
 mod ai_proxy;
 mod commands;
+mod failures;
+mod gateway_sync;
 mod konnect_api;
 mod reference;
 mod serve;

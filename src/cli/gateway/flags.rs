@@ -172,11 +172,15 @@ pub struct Requests {
     /// Seconds during which failures that may pass (429, 502, 503, 504, resets, time-outs) are met with repetition
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub retry_budget: u32,
+
+    /// Set from `--skip-hash-for-basic-auth` or the files' `_info`.
+    #[arg(skip)]
+    pub skip_hash: bool,
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        Requests { parallelism: 10, retry_budget: 30 }
+        Requests { parallelism: 10, retry_budget: 30, skip_hash: false }
     }
 }
 

@@ -121,7 +121,7 @@ pub fn problems(plan: &Plan, outcome: &apply::Outcome) -> Vec<Diagnostic> {
     });
     let interrupted = outcome.interrupted.then(|| {
         Diagnostic::error(codes::INTERRUPTED, "the run was interrupted before its end")
-            .help("`foredeck gateway resume` goes on where it stopped")
+            .help("run the same command again: it goes on where this one stopped")
     });
     left.chain(interrupted).collect()
 }

@@ -64,6 +64,8 @@ pub struct Job<'a> {
     pub planning: &'a Planning,
     /// Whether what is not in the files is deleted.
     pub delete: bool,
+    /// Whether passwords are hashes already.
+    pub skip_hash: bool,
 }
 
 /// A plan, with the control plane that it is for.
@@ -109,7 +111,9 @@ impl Job<'_> {
             .help("write the policies as plugins of the consumer groups"));
         }
         let aim = Aim::new(context, Some(settings), None);
-        let mut session = Session::open(context, self.requests, aim).await?;
+        let skip_hash = self.skip_hash || settings.skip_hash_for_basic_auth;
+        let requests = Requests { skip_hash, ..self.requests.clone() };
+        let mut session = Session::open(context, &requests, aim).await?;
         let scope = Scope { kinds: kinds(&self.scope.kinds, settings), ..self.scope.clone() };
         let options = plan::Options {
             delete: self.delete,

@@ -72,10 +72,10 @@ impl Session {
             Some(name) => Client::konnect(&connection, name).await,
             None => Client::admin(&connection, aim.workspace.as_deref()).await,
         };
-        let plane = plane.map_err(|error| explain(&error, &aim))?;
-        let info = plane.info().await.map_err(|error| explain(&error, &aim))?;
+        let plane = plane.map_err(|error| explain(&error, &aim, &connection.address))?;
+        let info = plane.info().await.map_err(|error| explain(&error, &aim, &connection.address))?;
         let exists = context.settings.skip_workspace_crud
-            || plane.workspace_exists().await.map_err(|error| explain(&error, &aim))?;
+            || plane.workspace_exists().await.map_err(|error| explain(&error, &aim, &connection.address))?;
         let schemas = Schemas::bundled(info.flavor);
         plane.learn(&schemas);
         Ok(Session { plane, info, schemas, aim, exists, parallelism: requests.parallelism.into() })
@@ -98,7 +98,7 @@ impl Session {
             self.parallelism,
         )
         .await
-        .map_err(|error| explain(&error, &self.aim))?;
+        .map_err(|error| self.explain(&error))?;
         let live = live.map_err(|error| {
             let address = self.plane.address();
             Diagnostic::error(
@@ -121,7 +121,7 @@ impl Session {
             Some(name) if !self.exists => {
                 let address = self.plane.address().to_owned();
                 let error = Error::NoControlPlane { address, what: "workspace", name: name.clone() };
-                Err(explain(&error, &self.aim))
+                Err(self.explain(&error))
             }
             _ => Ok(()),
         }
@@ -129,15 +129,19 @@ impl Session {
 
     /// A problem of this control plane as users see it.
     pub fn explain(&self, error: &Error) -> Diagnostic {
-        explain(error, &self.aim)
+        explain(error, &self.aim, self.plane.address())
     }
 }
 
 /// A problem as users see it, with what to do about it.
-fn explain(error: &Error, aim: &Aim) -> Diagnostic {
+fn explain(error: &Error, aim: &Aim, address: &str) -> Diagnostic {
     let konnect = aim.control_plane.is_some();
-    let problem = error.diagnostic();
+    let mut problem = error.diagnostic();
     match error {
+        Error::Refused { .. } => {
+            problem.message = format!("{address} refused: {}", problem.message);
+            problem.help("check that this is the address of an Admin API, or of Konnect")
+        }
         Error::Unreachable { .. } => problem.help(if konnect {
             "check --konnect-addr and the network"
         } else {
@@ -191,6 +195,7 @@ fn connection(context: &Context, requests: &Requests, aim: &Aim) -> Result<Conne
             skip_verify: tls.skip_verify,
         },
         cookies,
+        skip_hash: requests.skip_hash,
         trace: (verbose > 0).then(|| -> control_plane::Trace {
             Arc::new(move |level, line| {
                 if level <= verbose {

@@ -70,6 +70,8 @@ pub struct DiffArgs {
     #[command(flatten)]
     planning: Planning,
     #[command(flatten)]
+    writing: Writing,
+    #[command(flatten)]
     output: Output,
 
     /// End with exit code 2 when there are differences
@@ -86,6 +88,7 @@ pub async fn diff(args: &DiffArgs, context: &Context) -> Outcome {
         requests: &args.requests,
         planning: &args.planning,
         delete: true,
+        skip_hash: args.writing.skip_hash_for_basic_auth,
     };
     let planned = match job.plan(context).await {
         Ok(planned) => planned,
@@ -105,6 +108,7 @@ pub async fn sync(args: &SyncArgs, context: &Context) -> Outcome {
         requests: &args.requests,
         planning: &args.planning,
         delete: true,
+        skip_hash: args.writing.skip_hash_for_basic_auth,
     };
     plan_and_write(&job, &args.writing, &args.output, context).await
 }
@@ -118,6 +122,7 @@ pub async fn apply(args: &ApplyArgs, context: &Context) -> Outcome {
         requests: &args.requests,
         planning: &args.planning,
         delete: false,
+        skip_hash: args.writing.skip_hash_for_basic_auth,
     };
     plan_and_write(&job, &args.writing, &args.output, context).await
 }
