@@ -3,9 +3,9 @@
 use super::bundled::Schemas;
 use super::checks;
 use super::faults::{Fault, Members};
-use super::types::{Check, Field, Kind, Record, Type, Violation, ViolationKind};
+use super::types::{Check, Field, Kind, Record, Type, Variants, Violation, ViolationKind};
 use super::view::View;
-use crate::value::{Map, Value};
+use crate::value::{Map, Path, Value};
 
 pub(super) const REQUIRED: &str = "required field missing";
 
@@ -35,7 +35,9 @@ pub fn check_as(schemas: &Schemas, kind: &Kind, body: &Value, mode: Mode) -> Vec
                 let key = kind.subschema.as_ref().map_or("", |subschema| &*subschema.key);
                 faults.set(key, fault);
             } else {
-                check_members(View::of(schemas, kind, body), members, mode, &mut faults);
+                let supplied = supplied_by_partials(schemas, kind, body);
+                let view = View { supplied: &supplied, ..View::of(schemas, kind, body) };
+                check_members(view, members, mode, &mut faults);
                 if kind.ttl {
                     check_ttl(members, &mut faults);
                 }
@@ -43,7 +45,33 @@ pub fn check_as(schemas: &Schemas, kind: &Kind, body: &Value, mode: Mode) -> Vec
         }
         None => faults.rule("expected an input table".to_owned()),
     }
-    faults.into_violations()
+    let mut found = faults.into_violations();
+    if body.get("partials").is_some_and(|partials| !partials.is_null()) {
+        let supplied = supplied_by_partials(schemas, kind, body);
+        let is_open = |violation: &Violation| {
+            matches!(violation.kind, ViolationKind::MissingField | ViolationKind::Rule)
+                && supplied.iter().any(|path| violation.path.steps().starts_with(path.steps()))
+        };
+        found.retain(|violation| !is_open(violation));
+    }
+    found
+}
+
+/// The paths that the partials of a body fill in: the one that each names, or those that its plugin has for them.
+fn supplied_by_partials(schemas: &Schemas, kind: &Kind, body: &Value) -> Vec<Path> {
+    let Some(partials) = body.get("partials").and_then(Value::as_array) else { return Vec::new() };
+    let takes_plugins = kind.subschema.as_ref().filter(|it| matches!(it.variants, Variants::Plugins));
+    let name = takes_plugins.and_then(|subschema| body.get(&subschema.key)?.exposed_str());
+    let plugin = name.and_then(|name| schemas.plugin(name));
+    let usual = || {
+        let supported = plugin.iter().flat_map(|plugin| &plugin.supported_partials);
+        supported.flat_map(|(_, paths)| paths.clone()).collect::<Vec<Path>>()
+    };
+    let path = |partial: &Value| match partial.get("path").and_then(Value::exposed_str) {
+        Some(path) => vec![Path::dotted(path)],
+        None => usual(),
+    };
+    partials.iter().flat_map(path).collect()
 }
 
 /// `ttl` is an option of a request more than a field: seconds until the entity goes.

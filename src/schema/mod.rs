@@ -23,6 +23,8 @@ mod url;
 mod view;
 
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod recorded_tests;
 #[cfg(test)]
 mod tests;

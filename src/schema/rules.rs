@@ -186,6 +186,9 @@ fn reads(rule: &EntityCheck) -> Reads<'_> {
 
 fn check_rule(subject: &Subject<'_>, rule: &EntityCheck, mode: Mode, faults: &mut Members) {
     let reads = reads(rule);
+    if reads.fields.iter().any(|path| subject.view.is_supplied(path)) {
+        return;
+    }
     let mut all_missing = true;
     let mut faulty = false;
     let mut missing = Vec::new();

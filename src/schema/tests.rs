@@ -209,3 +209,20 @@ fn a_live_schema_keeps_what_gateways_do_not_serve() {
     assert_eq!(kong_error(&found).0, "schema violation (config.extra: unknown field)");
     assert!(bundled.plugin("of-our-own").is_none());
 }
+
+#[test]
+fn what_a_partial_supplies_is_not_missed() {
+    let schemas = Schemas::bundled(Flavor::Kong314);
+    let kind = schemas.kind("plugins").unwrap();
+    let faults = |body: Json| {
+        let mut body = Value::from(body);
+        fill_defaults(&schemas, kind, &mut body, true);
+        kong_error(&check(&schemas, kind, &body)).0
+    };
+    let config = json!({"minute": 5, "policy": "redis"});
+    let without = faults(json!({"name": "rate-limiting", "config": config}));
+    assert!(without.contains("redis") && without.contains("required field missing"), "{without}");
+    let partials = json!([{"id": "9d4e1b5c-8a1f-4c57-9d2b-0f6d8d2f3a11"}]);
+    let with = faults(json!({"name": "rate-limiting", "config": config, "partials": partials}));
+    assert_eq!(with, "0 schema violations ()");
+}

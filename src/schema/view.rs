@@ -2,22 +2,29 @@
 
 use super::bundled::Schemas;
 use super::types::{Field, Kind, Record};
-use crate::value::Value;
+use crate::value::{Path, Value};
 
 /// The fields of a record, some of them replaced by those of a subschema.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub base: &'a Record,
     pub variant: Option<&'a Record>,
+    /// The paths whose values come from partials and are not known here.
+    pub supplied: &'a [Path],
 }
 
 impl<'a> View<'a> {
     pub fn of(schemas: &'a Schemas, kind: &'a Kind, body: &Value) -> Self {
-        View { base: &kind.record, variant: schemas.variant_of(kind, body) }
+        View { base: &kind.record, variant: schemas.variant_of(kind, body), supplied: &[] }
+    }
+
+    /// Whether a path lies in what partials supply.
+    pub fn is_supplied(&self, path: &Path) -> bool {
+        self.supplied.iter().any(|supplied| path.steps().starts_with(supplied.steps()))
     }
 
     pub fn plain(record: &'a Record) -> Self {
-        View { base: record, variant: None }
+        View { base: record, variant: None, supplied: &[] }
     }
 
     /// The field of this name; a variant can replace fields but not add any.
