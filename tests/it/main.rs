@@ -10,6 +10,7 @@ mod commands;
 mod failures;
 mod gateway_sync;
 mod konnect_api;
+mod proxy;
 mod reference;
 mod serve;
 mod support;

@@ -33,6 +33,7 @@ mod proxy_cache;
 mod queue;
 mod rate_limiting;
 mod redirect;
+mod redis_counters;
 mod request_size_limiting;
 mod request_termination;
 mod request_transformer;

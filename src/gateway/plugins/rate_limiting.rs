@@ -1,8 +1,10 @@
 //! `rate-limiting`: so many requests a second, minute, hour ... for each consumer, address, path ...
 //!
-//! Counters of the policies `local` and `cluster` are this process's own: there is one node here.
+//! Counters of the policies `local` and `cluster` are this process's own: there is one node here. Those of `redis`
+//! are counted at once, whatever `sync_rate` says.
 
 use super::periods::Period;
+use super::redis_counters::RedisCounters;
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin, status};
 use crate::gateway::proxy::Context;
 use async_trait::async_trait;
@@ -37,6 +39,8 @@ struct RateLimiting {
     error_code: StatusCode,
     error_message: Box<str>,
     counters: Arc<Counters>,
+    redis: Option<RedisCounters>,
+    fault_tolerant: bool,
 }
 
 enum By {
@@ -84,9 +88,8 @@ fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
         Some("path") => By::Path(instance.text("path").unwrap_or_default().into()),
         _ => By::Consumer,
     };
-    if instance.text("policy") == Some("redis") {
-        return Err(ConfigError::new("policy", "redis is not executed here yet"));
-    }
+    let redis =
+        (instance.text("policy") == Some("redis")).then(|| RedisCounters::new(instance)).transpose()?;
     let limit = |period: Period| {
         instance.number(period.name()).filter(|limit| *limit >= 0.0).map(|limit| (period, limit as u64))
     };
@@ -101,6 +104,8 @@ fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
         error_code: status("error_code", instance.integer("error_code").unwrap_or(429))?,
         error_message: instance.text("error_message").unwrap_or("API rate limit exceeded").into(),
         counters: instance.shared.get::<Scopes>().counters(scope),
+        redis,
+        fault_tolerant: instance.flag("fault_tolerant"),
     }))
 }
 
@@ -108,9 +113,15 @@ fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
 impl Plugin for RateLimiting {
     async fn access(&self, context: &mut Context) -> Result<Flow, Failure> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let (usage, stop) = match self.identifier(context) {
-            Some(identifier) => self.counters.take(&identifier, &self.limits, now),
-            None => self.counters.take(&context.inbound.client_ip.to_string(), &self.limits, now),
+        let identifier =
+            self.identifier(context).unwrap_or_else(|| context.inbound.client_ip.to_string().into());
+        let (usage, stop) = match &self.redis {
+            None => self.counters.take(&identifier, &self.limits, now),
+            Some(redis) => match self.take_from(redis, &identifier, now).await {
+                Ok(taken) => taken,
+                Err(_) if self.fault_tolerant => return Ok(Flow::Continue),
+                Err(reason) => return Err(Failure::new(reason)),
+            },
         };
         let mut headers = HeaderMap::new();
         if !self.hide_headers {
@@ -127,6 +138,30 @@ impl Plugin for RateLimiting {
 }
 
 impl RateLimiting {
+    /// Counts one request in Redis, which counts refused ones too.
+    async fn take_from(
+        &self,
+        redis: &RedisCounters,
+        identifier: &str,
+        now: u64,
+    ) -> Result<(Vec<Usage>, Option<Period>), String> {
+        let periods: Vec<Period> = self.limits.iter().map(|(period, _)| *period).collect();
+        let counts = redis.take(identifier, &periods, now).await?;
+        let mut stop = None;
+        let mut usage: Vec<Usage> = Vec::with_capacity(counts.len());
+        for ((period, limit), count) in self.limits.iter().zip(counts) {
+            let remaining = limit.saturating_sub(count);
+            if remaining == 0 {
+                stop = Some(*period);
+            }
+            usage.push(Usage { period: *period, limit: *limit, remaining });
+        }
+        if stop.is_none() {
+            usage.iter_mut().for_each(|used| used.remaining -= 1);
+        }
+        Ok((usage, stop))
+    }
+
     /// Whom the request is counted for; `None` stands for the client's address.
     fn identifier(&self, context: &Context) -> Option<Box<str>> {
         let identity = &context.identity;

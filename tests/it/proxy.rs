@@ -1,0 +1,269 @@
+//! The proxy against clients and upstreams that break the rules, and what it does of the usual.
+
+use crate::support::{Gateway, http};
+use serde_json::{Value as Json, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// An upstream that answers every request with the same bytes and then closes, and keeps what it was sent.
+struct Upstream {
+    url: String,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Upstream {
+    fn answering(answer: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let kept = Arc::clone(&kept);
+                std::thread::spawn(move || {
+                    let mut buffer = [0; 65_536];
+                    let read = stream.read(&mut buffer).unwrap_or(0);
+                    kept.lock().unwrap().push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+                    let _ = stream.write_all(answer);
+                    if answer.is_empty() {
+                        std::thread::sleep(Duration::from_secs(5));
+                    }
+                });
+            }
+        });
+        Upstream { url, seen }
+    }
+
+    fn last(&self) -> String {
+        self.seen.lock().unwrap().last().cloned().unwrap_or_default()
+    }
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+
+fn gateway(upstream: &Upstream, service: Json) -> Gateway {
+    let gateway = Gateway::start();
+    let mut body = json!({"url": upstream.url, "retries": 0});
+    body.as_object_mut().unwrap().extend(service.as_object().cloned().unwrap_or_default());
+    put(&gateway, "/services/s", &body);
+    put(&gateway, "/routes/r", &json!({"paths": ["/r"], "service": {"name": "s"}}));
+    gateway
+}
+
+fn put(gateway: &Gateway, path: &str, body: &Json) {
+    let answer = http("PUT", &format!("{}{path}", gateway.admin), &[], body);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+}
+
+fn plugin(gateway: &Gateway, body: &Json) {
+    let answer = http("POST", &format!("{}/routes/r/plugins", gateway.admin), &[], body);
+    assert_eq!(answer.status, 201, "{}", answer.text);
+}
+
+/// Sends bytes as they are, and gives everything that comes back until the end or a second of silence.
+fn raw(gateway: &Gateway, request: &str) -> String {
+    let address = gateway.proxy.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    // The gateway may answer and close before everything was written.
+    let _ = stream.write_all(request.as_bytes());
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(read) = stream.read(&mut buffer) {
+        if read == 0 {
+            break;
+        }
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_default()
+}
+
+#[test]
+fn requests_that_break_the_rules_never_reach_the_upstream() {
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    let long = "x".repeat(200_000);
+    for (request, expected) in [
+        ("POST /r HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_owned(), "400"),
+        ("POST /r HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n".to_owned(), "400"),
+        ("GET /r HTTP/1.1\r\nHost: h\r\nX-Fold: a\r\n b\r\n\r\n".to_owned(), "400"),
+        ("GET /r HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        ("GET /r HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400"),
+        (format!("GET /r HTTP/1.1\r\nHost: h\r\nX-Long: {long}\r\n\r\n"), "431"),
+        ("NONSENSE\r\n\r\n".to_owned(), "400"),
+    ] {
+        let answer = raw(&gateway, &request);
+        assert_eq!(status(&answer), expected, "{:.80} -> {answer:.200}", request);
+    }
+    assert_eq!(upstream.last(), "");
+    assert_eq!(http("GET", &format!("{}/r", gateway.proxy), &[], &Json::Null).status, 200);
+}
+
+#[test]
+fn a_length_beside_chunks_does_not_smuggle_a_second_request() {
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+    for lines in
+        ["Content-Length: 4\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 4"]
+    {
+        raw(&gateway, &format!("POST /r HTTP/1.1\r\nHost: h\r\n{lines}\r\n\r\n{smuggled}"));
+    }
+    for seen in upstream.seen.lock().unwrap().iter() {
+        assert!(!seen.contains("/smuggled"), "{seen}");
+        let head = seen.to_lowercase();
+        assert!(!(head.contains("content-length") && head.contains("transfer-encoding")), "{seen}");
+    }
+}
+
+#[test]
+fn an_upstream_that_breaks_the_rules_becomes_a_5xx_or_a_cut_answer() {
+    let get = |gateway: &Gateway| raw(gateway, "GET /r HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let silent = Upstream::answering(b"");
+    let hangs = gateway(&silent, json!({"read_timeout": 200}));
+    assert_eq!(status(&get(&hangs)), "504");
+
+    let nonsense = Upstream::answering(b"this is not HTTP\r\n\r\n");
+    assert_eq!(status(&get(&gateway(&nonsense, json!({})))), "502");
+
+    let short = Upstream::answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    let answer = get(&gateway(&short, json!({})));
+    assert!(answer.ends_with("abc") && answer.to_lowercase().contains("content-length: 10"), "{answer}");
+
+    let cut = Upstream::answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    let answer = get(&gateway(&cut, json!({})));
+    assert!(answer.contains("abc") && !answer.contains("0\r\n\r\n"), "{answer}");
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Upstream { url: format!("http://{closed}"), seen: Arc::default() };
+    assert_eq!(status(&get(&gateway(&nobody, json!({})))), "502");
+}
+
+#[test]
+fn a_change_counts_for_the_next_request() {
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    let url = format!("{}/r", gateway.proxy);
+    for code in [418, 200, 503] {
+        plugin(
+            &gateway,
+            &json!({"name": "request-termination", "config": {"status_code": code, "body": "x"}}),
+        );
+        assert_eq!(http("GET", &url, &[], &Json::Null).status, code);
+        let plugins = http("GET", &format!("{}/plugins", gateway.admin), &[], &Json::Null).json();
+        let id = plugins["data"][0]["id"].as_str().unwrap().to_owned();
+        http("DELETE", &format!("{}/plugins/{id}", gateway.admin), &[], &Json::Null);
+        assert_eq!(http("GET", &url, &[], &Json::Null).text, "ok");
+    }
+}
+
+#[test]
+fn a_plugin_that_is_not_executed_is_named() {
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    plugin(&gateway, &json!({"name": "datadog"}));
+    let answer = http("GET", &format!("{}/r", gateway.proxy), &[], &Json::Null);
+    assert_eq!((answer.status, answer.header("x-foredeck-skipped-plugins")), (200, Some("datadog")));
+}
+
+#[test]
+fn requests_are_logged_without_their_credentials() {
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log.jsonl");
+    plugin(&gateway, &json!({"name": "file-log", "config": {"path": file}}));
+    let headers = [("authorization", "Bearer hush-hush"), ("x-app", "one")];
+    http("GET", &format!("{}/r?q=1", gateway.proxy), &headers, &Json::Null);
+    let started = std::time::Instant::now();
+    let text = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if text.ends_with('\n') || started.elapsed() > Duration::from_secs(10) {
+            break text;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!text.contains("hush"), "{text}");
+    let entry: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(entry["request"]["uri"], "/r?q=1");
+    assert_eq!(entry["request"]["headers"]["x-app"], "one");
+    assert_eq!(entry["response"]["status"], 200);
+    assert_eq!(entry["route"]["name"], "r");
+}
+
+#[test]
+fn web_sockets_pass_both_ways() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 4096];
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(String::from_utf8_lossy(&buffer[..read]).to_lowercase().contains("upgrade: websocket"));
+        stream
+            .write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            )
+            .unwrap();
+        let read = stream.read(&mut buffer).unwrap();
+        stream.write_all(&buffer[..read]).unwrap();
+    });
+    let gateway = gateway(&Upstream { url, seen: Arc::default() }, json!({}));
+    let mut stream = TcpStream::connect(gateway.proxy.trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream
+        .write_all(b"GET /r HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .unwrap();
+    let mut buffer = [0; 4096];
+    let read = stream.read(&mut buffer).unwrap();
+    assert_eq!(status(&String::from_utf8_lossy(&buffer[..read])), "101");
+    stream.write_all(b"ping").unwrap();
+    let read = stream.read(&mut buffer).unwrap();
+    assert_eq!(&buffer[..read], b"ping");
+    serving.join().unwrap();
+}
+
+/// A Redis or Valkey server of the test's own; `None` where neither is installed.
+fn redis() -> Option<(std::process::Child, u16)> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = ["valkey-server", "redis-server"].iter().find_map(|program| {
+        std::process::Command::new(program)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .ok()
+    })?;
+    for _ in 0..100 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Some((server, port))
+}
+
+#[test]
+fn limits_are_counted_in_redis() {
+    let Some((mut server, port)) = redis() else {
+        eprintln!("skipped: there is no redis-server or valkey-server here");
+        return;
+    };
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    let limits = json!({"hour": 2, "policy": "redis", "redis": {"host": "127.0.0.1", "port": port}});
+    plugin(&gateway, &json!({"name": "rate-limiting", "config": limits}));
+    let get = || http("GET", &format!("{}/r", gateway.proxy), &[], &Json::Null);
+    let answer = get();
+    assert_eq!((answer.status, answer.header("ratelimit-remaining")), (200, Some("1")));
+    assert_eq!((get().status, get().status), (200, 429));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    // Fault tolerance is on by default: without the server nobody is limited.
+    assert_eq!(get().status, 200);
+}
