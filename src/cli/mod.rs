@@ -7,6 +7,8 @@ mod completion;
 mod console;
 mod environment;
 mod exit;
+mod file;
+mod file_validate;
 mod gateway;
 mod globals;
 mod later;
@@ -48,6 +50,9 @@ enum Command {
     /// Work with a running gateway or a Konnect control plane
     #[command(subcommand)]
     Gateway(Box<gateway::Gateway>),
+    /// Work with state files, without a gateway
+    #[command(subcommand)]
+    File(Box<file::File>),
     /// Serve the built-in gateway: Admin API, Konnect API and proxy
     Serve(Box<serve::Args>),
     /// Show what a gateway accepts, and export it for editors
@@ -102,6 +107,7 @@ fn run(
 fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Gateway(command) => gateway::run(&command, context),
+        Command::File(command) => file::run(&command, context),
         Command::Serve(args) => serve::run(&args, context),
         Command::Schema(command) => schema::run(&command, &context.console),
         Command::Version => version::run(&context.console),

@@ -12,6 +12,8 @@ mod session;
 mod sync;
 mod validate;
 
+pub use flags::Inputs;
+
 use super::{Context, Failure, Outcome};
 use crate::diagnostics::codes;
 

@@ -86,3 +86,87 @@ consumers:
     assert!(!shown.contains("hush"), "{shown}");
     insta::assert_snapshot!(shown);
 }
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    let text = r#"_format_version: "3.0"
+_plugin_configs:
+  unused: {minute: 1}
+services:
+- name: shop
+  url: http://shop.test
+  routes:
+  - {name: one, paths: [/a, /b], protocols: [http, https]}
+  - {name: two, paths: [/b]}
+  - {name: three, paths: ["/items/[0-9]+"]}
+  - {name: four, paths: ["~/items/[0-9]+$"]}
+plugins:
+- name: key-auth
+  route: one
+- name: rate-limiting
+  route: two
+  config: {minute: 1, policy: redis, redis_host: cache.test}
+consumers:
+- username: amy
+  keyauth_credentials:
+  - key: hush-1
+  - key: $FROM_ENV
+  - key: "{vault://env/key}"
+"#;
+    let loaded = load_with(text, &[("FROM_ENV", "hush-2")], |options| options.lint = true);
+    let shown = render(&loaded.diagnostics, &loaded.sources, Format::Text, false);
+    assert!(!shown.contains("hush"), "{shown}");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn an_unset_variable_is_a_warning_when_values_are_not_needed() {
+    let text = "_format_version: \"3.0\"\nservices:\n- {name: s, host: $HOST, port: ${{ env \"DECK_PORT\" | toInt }}}\n";
+    let loaded =
+        load_with(text, &[("DECK_PROT", "1")], |options| options.unset = crate::document::Unset::Warn);
+    assert!(!loaded.has_errors());
+    insta::assert_snapshot!(render(&loaded.diagnostics, &loaded.sources, Format::Text, false));
+    assert!(load(text).has_errors());
+}
+
+#[test]
+fn values_never_change_the_structure() {
+    let text = "_format_version: \"3.0\"\nservices:\n- name: s\n  host: ${{ env \"A\" }}\n  tags: [\"$B\", \"x ${{ env \"A\" }}\"]\n  port: $PORT\n  enabled: ${{ env \"ON\" | toBool }}\n";
+    let hostile = "x: y #z\n- name: other, \"']}";
+    let variables = [("A", "h.test"), ("B", hostile), ("PORT", "81"), ("ON", "true")];
+    let loaded = load_with(text, &variables, |_| {});
+    let service = &loaded.state.entities[0];
+    assert_eq!(loaded.state.entities.len(), 1);
+    assert_eq!(service.body.get("port").and_then(crate::value::Value::as_i64), Some(81));
+    assert_eq!(service.body.get("enabled").and_then(crate::value::Value::as_bool), Some(true));
+    let tags = service.body.get("tags").and_then(|tags| tags.as_array()).unwrap();
+    assert_eq!(tags[0].exposed_str(), Some(hostile));
+    assert_eq!(tags[1].exposed_str(), Some("x h.test"));
+    assert!(!format!("{}", service.body).contains("h.test"));
+}
+
+#[test]
+fn shared_settings_and_defaults_fill_what_an_entity_leaves_out() {
+    let text = r#"_format_version: "3.0"
+_info:
+  select_tags: [team]
+  defaults:
+    service: {retries: 9}
+    target: {weight: 7}
+_plugin_configs:
+  limits: {minute: 11, policy: local}
+services:
+- name: a
+  host: a.test
+  plugins:
+  - name: rate-limiting
+    _config: limits
+    config: {minute: 5}
+  - name: key-auth
+    _config: limit
+upstreams:
+- name: u
+  targets: [{target: "10.0.0.1:80"}, {target: "10.0.0.2:80", weight: 1}]
+"#;
+    insta::assert_snapshot!(shown(&load(text)));
+}
