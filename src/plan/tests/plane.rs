@@ -64,13 +64,11 @@ impl Plane {
         }
         for (field, reference) in kind.record.foreign() {
             match row.get(&field.name).filter(|value| !value.is_null()).map(foreign_id) {
-                Some(target) => {
-                    if self.rows.get(&target).is_none_or(|(kind, _)| &*kind.name != reference) {
-                        return Err(format!("{}.{} leads nowhere", kind.name, field.name));
-                    }
+                Some(target) if self.rows.get(&target).is_none_or(|(kind, _)| &*kind.name != reference) => {
+                    return Err(format!("{}.{} leads nowhere", kind.name, field.name));
                 }
                 None if field.required => return Err(format!("{}.{} is required", kind.name, field.name)),
-                None => {}
+                _ => {}
             }
         }
         let single =

@@ -52,7 +52,7 @@ fn random_entity(schemas: &Schemas, kind: &Arc<Kind>, dice: &Dice, state: &State
     let mut references = BTreeMap::new();
     // One in three has an id of a small range that only its kind uses.
     let base = kind.name.bytes().fold(0u128, |sum, byte| (sum * 31 + u128::from(byte)) % 0xffff) << 16;
-    let explicit = (dice[1] % 3 == 0).then(|| id(base + u128::from(dice[2] % 3) + 1));
+    let explicit = dice[1].is_multiple_of(3).then(|| id(base + u128::from(dice[2] % 3) + 1));
     let pick = |n: usize| POOL[usize::from(dice[3 + n % 4]) % POOL.len()];
     for (n, field) in kind.record.fields.iter().enumerate() {
         let named = field.unique
@@ -64,7 +64,7 @@ fn random_entity(schemas: &Schemas, kind: &Arc<Kind>, dice: &Dice, state: &State
                     .filter(|at| *state.entities[*at].kind.name == **reference)
                     .collect();
                 let roll = usize::from(dice[7].wrapping_add(u8::try_from(n).unwrap_or(0).wrapping_mul(7)));
-                if parents.is_empty() || !field.required && roll % 3 == 0 {
+                if parents.is_empty() || !field.required && roll.is_multiple_of(3) {
                     if field.required {
                         return None;
                     }
@@ -80,10 +80,13 @@ fn random_entity(schemas: &Schemas, kind: &Arc<Kind>, dice: &Dice, state: &State
                 let names = schemas.variant_names(kind.subschema.as_ref()?);
                 body.set(&field.name, Value::from(*names.get(usize::from(dice[8]) % names.len().min(3))?));
             }
-            Type::String if named && !field.computed && &*field.name != "id" => {
-                if field.required || field.auto || dice[3 + n % 4] % 5 != 0 {
-                    body.set(&field.name, Value::from(pick(n)));
-                }
+            Type::String
+                if named
+                    && !field.computed
+                    && &*field.name != "id"
+                    && (field.required || field.auto || !dice[3 + n % 4].is_multiple_of(5)) =>
+            {
+                body.set(&field.name, Value::from(pick(n)));
             }
             Type::String if field.required && field.default.is_none() => {
                 body.set(&field.name, Value::from("x"))
