@@ -66,6 +66,11 @@ impl Change {
                 continue;
             };
             let value = match &field.ty {
+                Type::Foreign { .. }
+                    if detail == Detail::Held && self.kind.report.unnamed.contains(&field.name) =>
+                {
+                    value.clone()
+                }
                 Type::Foreign { .. } => self.named_reference(body, field, value),
                 Type::Abstract => value.clone(),
                 _ => without_nulls(value),

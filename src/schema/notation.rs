@@ -487,6 +487,7 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
             unowned: text(report, "unowned"),
             hidden: texts(report.get("hidden")),
             order: texts(report.get("order")),
+            unnamed: texts(report.get("unnamed")),
         },
         record: Arc::new(record(members).map_err(fault)?),
         subschema: match members.get("subschema").and_then(Json::as_object) {

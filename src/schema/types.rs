@@ -371,6 +371,8 @@ pub struct ReportWords {
     pub hidden: Vec<Box<str>>,
     /// The fields that come last in JSON reports, in this order.
     pub order: Vec<Box<str>>,
+    /// The foreign fields that JSON reports of what was applied show by id alone.
+    pub unnamed: Vec<Box<str>>,
 }
 
 /// How the value of one field decides which further schema an entity has: a plugin's `name`, a vault's `name`,
