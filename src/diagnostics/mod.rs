@@ -97,6 +97,8 @@ pub mod codes {
         REFUSED_DELETE = "E0401" "refused-delete";
         /// A plan that collides with an entity outside its scope.
         CONFLICT = "E0402" "conflict";
+        /// A saved plan that no longer fits the control plane or the files.
+        STALE_PLAN = "E0403" "stale-plan";
         /// The gateway could not be reached.
         UNREACHABLE = "E0501" "gateway-unreachable";
         /// The gateway refused the credentials.

@@ -6,6 +6,7 @@
 mod build;
 mod compare;
 mod equal;
+mod file;
 mod guard;
 mod keys;
 mod kinds;
@@ -16,6 +17,7 @@ mod shown;
 mod types;
 
 pub use compare::Comparer;
+pub use file::{FORMAT, MadeFor, SavedChange, SavedPlan};
 pub use guard::{Guard, Limit, PROTECT_TAG};
 pub use kinds::{Read, parents_first, reads};
 pub use questions::{Lookup, Question};

@@ -4,5 +4,6 @@ mod cases;
 mod guard;
 mod plane;
 mod properties;
+mod saved;
 mod scopes;
 mod support;
