@@ -30,7 +30,29 @@ pub struct Upstream {
     algorithm: Algorithm,
     hash_on: HashOn,
     hash_fallback: HashOn,
+    passive: Passive,
     rows: Vec<Arc<Value>>,
+}
+
+/// What became of a request to a target.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    /// An answer with this status.
+    Answered(u16),
+    /// No connection, or one that broke.
+    Failed,
+    /// No answer in time.
+    TimedOut,
+}
+
+/// The thresholds of passive health checks; 0 switches one off.
+struct Passive {
+    healthy: Vec<u16>,
+    successes: u32,
+    unhealthy: Vec<u16>,
+    http_failures: u32,
+    tcp_failures: u32,
+    timeouts: u32,
 }
 
 /// One target.
@@ -44,6 +66,8 @@ pub struct Target {
     /// Its share; 0 means none.
     pub weight: u32,
     in_flight: AtomicU32,
+    /// Since the last change of mind: good answers, bad answers, failed connections, time-outs.
+    counts: [AtomicU32; 4],
     /// Microseconds, moving average; 0 until the first answer.
     latency: AtomicU64,
 }
@@ -97,6 +121,7 @@ impl Upstream {
             algorithm,
             hash_on: hash_on(row, "hash_on"),
             hash_fallback: hash_on(row, "hash_fallback"),
+            passive: Passive::new(row),
             rows: target_rows.iter().map(|row| Arc::clone(row)).collect(),
         }
     }
@@ -171,6 +196,57 @@ impl Chosen {
     }
 }
 
+impl Chosen {
+    /// Counts what became of the request, and marks the target when a threshold of the passive checks is reached.
+    pub fn report(&self, board: &Board, outcome: Outcome) {
+        let Some(target) = self.target() else { return };
+        let passive = &self.upstream.passive;
+        let (kind, threshold, healthy) = match outcome {
+            Outcome::Answered(status) if passive.unhealthy.contains(&status) => {
+                (1, passive.http_failures, false)
+            }
+            Outcome::Answered(status) if passive.healthy.contains(&status) => (0, passive.successes, true),
+            Outcome::Answered(_) => return,
+            Outcome::Failed => (2, passive.tcp_failures, false),
+            Outcome::TimedOut => (3, passive.timeouts, false),
+        };
+        // A good answer wipes out the failures before it, and the other way round.
+        for (other, count) in target.counts.iter().enumerate() {
+            if (other == 0) != healthy && count.load(Ordering::Relaxed) != 0 {
+                count.store(0, Ordering::Relaxed);
+            }
+        }
+        let Some(count) = target.counts.get(kind).filter(|_| threshold > 0) else { return };
+        if count.fetch_add(1, Ordering::Relaxed) + 1 == threshold {
+            count.store(0, Ordering::Relaxed);
+            board.set(self.upstream.id, &target.name, healthy);
+        }
+    }
+}
+
+impl Passive {
+    fn new(row: &Value) -> Self {
+        let at = |path: &str| path.split('.').try_fold(row, |value, key| value.get(key));
+        let count = |path: &str| {
+            let path = format!("healthchecks.passive.{path}");
+            at(&path).and_then(Value::as_i64).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
+        };
+        let statuses = |path: &str| {
+            let path = format!("healthchecks.passive.{path}.http_statuses");
+            let listed = at(&path).and_then(Value::as_array).unwrap_or_default();
+            listed.iter().filter_map(|status| status.as_i64().and_then(|s| u16::try_from(s).ok())).collect()
+        };
+        Passive {
+            healthy: statuses("healthy"),
+            successes: count("healthy.successes"),
+            unhealthy: statuses("unhealthy"),
+            http_failures: count("unhealthy.http_failures"),
+            tcp_failures: count("unhealthy.tcp_failures"),
+            timeouts: count("unhealthy.timeouts"),
+        }
+    }
+}
+
 impl Drop for Chosen {
     fn drop(&mut self) {
         if let Some(target) = self.target() {
@@ -229,6 +305,7 @@ fn target(row: &Value) -> Option<Target> {
         port,
         weight: integer(row, "weight").and_then(|weight| u32::try_from(weight).ok()).unwrap_or(100),
         in_flight: AtomicU32::new(0),
+        counts: Default::default(),
         latency: AtomicU64::new(0),
         name,
     })
@@ -281,4 +358,56 @@ fn ring(targets: &[Target], row: &Value) -> Vec<(u64, usize)> {
 fn hash(data: &[u8]) -> u64 {
     let digest = Sha1::digest(data);
     digest.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn upstream(row: serde_json::Value, targets: &[(&str, u32)]) -> Arc<Upstream> {
+        let rows: Vec<Arc<Value>> = targets
+            .iter()
+            .map(|(name, weight)| Arc::new(Value::from(json!({"target": name, "weight": weight}))))
+            .collect();
+        Arc::new(Upstream::new(&Arc::new(Value::from(row)), &rows.iter().collect::<Vec<_>>()))
+    }
+
+    #[test]
+    fn a_round_holds_targets_by_weight_and_evenly() {
+        let upstream = upstream(json!({}), &[("a:1", 200), ("b:1", 100), ("c:1", 0)]);
+        assert_eq!(round(&upstream.targets), [0, 1, 0]);
+    }
+
+    #[test]
+    fn addresses_are_read_with_their_ports() {
+        let upstream = upstream(json!({}), &[("[::1]:80", 1), ("h.test", 1), ("10.0.0.1:9", 1)]);
+        let read: Vec<(&str, u16)> = upstream.targets.iter().map(|t| (&*t.host, t.port)).collect();
+        assert_eq!(read, [("::1", 80), ("h.test", 8000), ("10.0.0.1", 9)]);
+    }
+
+    #[test]
+    fn passive_checks_mark_targets_at_their_thresholds() {
+        let checks = json!({"passive": {
+            "unhealthy": {"http_statuses": [500], "http_failures": 2, "tcp_failures": 1},
+            "healthy": {"http_statuses": [200], "successes": 1},
+        }});
+        let id = Uuid::from_u128(7);
+        let upstream = upstream(json!({"id": id.to_string(), "healthchecks": checks}), &[("a:1", 1)]);
+        let board = Board::default();
+        let chosen = Chosen { upstream: Arc::clone(&upstream), position: 0 };
+        upstream.targets.first().unwrap().in_flight.fetch_add(1, Ordering::Relaxed);
+        let after = |outcome| {
+            chosen.report(&board, outcome);
+            board.is_healthy(id, "a:1")
+        };
+        assert!(after(Outcome::Answered(500)));
+        assert!(after(Outcome::Answered(200)));
+        assert!(after(Outcome::Answered(500)));
+        assert!(!after(Outcome::Answered(500)));
+        assert!(after(Outcome::Answered(200)));
+        assert!(after(Outcome::TimedOut));
+        assert!(!after(Outcome::Failed));
+    }
 }

@@ -1,6 +1,6 @@
 //! Sending a request on: finding the address, trying again, and what counts as a failure of the target.
 
-use super::balancer::Chosen;
+use super::balancer::{Chosen, Outcome};
 use super::body::Body;
 use super::client::{Client, Peer, Unsent};
 use super::context::{Context, ForwardError, Outbound, Try};
@@ -43,11 +43,19 @@ pub(super) async fn forward(
         let answer = client.send_to(&peer, sending, &limits).await;
         let failure = answer.as_ref().err().map(|unsent| unsent.reason.to_string());
         context.record.tries.push(Try { ip: peer.address.ip(), port: peer.address.port(), failure });
+        if let (Err(unsent), Some(chosen)) = (&answer, &destination.chosen) {
+            match unsent.reason {
+                ForwardError::TimedOut { .. } => chosen.report(board, Outcome::TimedOut),
+                ForwardError::Body(_) => {}
+                _ => chosen.report(board, Outcome::Failed),
+            }
+        }
         match answer {
             Ok(mut response) => {
                 context.record.answered = Some(Instant::now());
                 if let Some(chosen) = destination.chosen {
                     chosen.answered(started.elapsed());
+                    chosen.report(board, Outcome::Answered(response.status().as_u16()));
                     // The target stays busy until the answer's body has gone by.
                     response.extensions_mut().insert(super::respond::Busy::new(chosen));
                 }
