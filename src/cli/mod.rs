@@ -14,6 +14,7 @@ mod globals;
 mod later;
 mod reference;
 mod schema;
+mod schema_folder;
 mod serve;
 mod settings;
 mod version;
@@ -94,7 +95,6 @@ fn run(
     match cli.command {
         // These work whatever the environment and the config file say.
         Command::Version => version::run(&plain),
-        Command::Schema(command) => schema::run(&command, &plain),
         Command::Completion(args) => completion::run(&args, &plain),
         command => {
             let context = Context::new(&matches, environment).map_err(fail)?;
@@ -109,7 +109,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Gateway(command) => gateway::run(&command, context),
         Command::File(command) => file::run(&command, context),
         Command::Serve(args) => serve::run(&args, context),
-        Command::Schema(command) => schema::run(&command, &context.console),
+        Command::Schema(command) => schema::run(&command, context),
         Command::Version => version::run(&context.console),
         Command::Completion(args) => completion::run(&args, &context.console),
     }

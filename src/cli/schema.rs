@@ -1,12 +1,14 @@
 //! `foredeck schema`: what a gateway accepts, as a table, as JSON, and as a JSON Schema for editors.
 
-use super::console::Console;
-use super::exit::{Exit, Failure, Outcome};
+use super::gateway::{Aim, Requests, Session};
+use super::{Console, Context, Exit, Failure, Outcome, schema_folder};
+use crate::control_plane::ControlPlane as _;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::schema::export::{self, Row};
 use crate::schema::{Flavor, Record, Schemas};
 use clap::ValueEnum;
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The commands of `foredeck schema`.
@@ -16,6 +18,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Print the JSON Schema of state files, for editors
     Export(ExportArgs),
+    /// Save what a running gateway accepts to a folder, for `--schemas`
+    Pull(PullArgs),
 }
 
 /// Which gateway is meant.
@@ -24,6 +28,10 @@ struct Gateway {
     /// The gateway whose schemas are meant
     #[arg(long, value_name = "FLAVOR", default_value_t = Flavor::Kong314)]
     flavor: Flavor,
+
+    /// A folder of schemas that `schema pull` saved, laid over the bundled ones
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<PathBuf>,
 }
 
 /// How a schema is shown.
@@ -58,16 +66,62 @@ pub struct ExportArgs {
     gateway: Gateway,
 }
 
+/// The arguments of `foredeck schema pull`.
+#[derive(clap::Args)]
+pub struct PullArgs {
+    /// The plugins whose schemas are saved; those that the gateway names of itself by default
+    #[arg(value_name = "PLUGIN")]
+    plugins: Vec<String>,
+    /// The folder to save to
+    #[arg(short, long, value_name = "DIR", default_value = "schemas")]
+    output: PathBuf,
+    /// Workspace
+    #[arg(short, long, value_name = "NAME")]
+    workspace: Option<String>,
+}
+
 /// Runs one of the commands.
-pub fn run(command: &Command, console: &Console) -> Outcome {
+pub fn run(command: &Command, context: &Context) -> Outcome {
     match command {
-        Command::Show(args) => show(args, console),
-        Command::Export(args) => export(args, console),
+        Command::Show(args) => show(args, &context.console),
+        Command::Export(args) => export(args, &context.console),
+        Command::Pull(args) => super::runtime()?.block_on(pull(args, context)),
     }
 }
 
+/// Asks for the schema of every kind, and of plugins one by one.
+async fn pull(args: &PullArgs, context: &Context) -> Outcome {
+    let aim = Aim::new(context, None, args.workspace.as_deref());
+    let session = Session::open(context, &Requests::default(), aim).await?;
+    session.require_workspace()?;
+    let (mut kinds, mut plugins) = (BTreeMap::new(), BTreeMap::new());
+    for kind in session.schemas.kinds() {
+        let served = session.plane.kind_schema(kind).await.map_err(|error| session.explain(&error))?;
+        kinds.extend(served.map(|json| (kind.name.to_string(), json)));
+    }
+    let named = if args.plugins.is_empty() { &session.info.plugins } else { &args.plugins };
+    for name in named {
+        match session.plane.plugin_schema(name).await.map_err(|error| session.explain(&error))? {
+            Some(json) => {
+                plugins.insert(name.clone(), json);
+            }
+            None if args.plugins.is_empty() => {}
+            None => {
+                let message = format!("{} has no plugin '{name}'", session.plane.address());
+                return Err(Failure::new(codes::UNKNOWN_PLUGIN, message));
+            }
+        }
+    }
+    schema_folder::save(&args.output, &kinds, &plugins)?;
+    let text =
+        format!("Saved {} kinds and {} plugins to {}\n", kinds.len(), plugins.len(), args.output.display());
+    context.console.out(&text);
+    Ok(Exit::Success)
+}
+
 fn export(args: &ExportArgs, console: &Console) -> Outcome {
-    let text = state_schema(args.gateway.flavor);
+    let schemas = schema_folder::load(args.gateway.flavor, args.gateway.schemas.as_deref())?;
+    let text = pretty(&export::state_file(&schemas));
     if args.output_file.as_os_str() == "-" {
         console.raw(text.as_bytes());
     } else {
@@ -76,11 +130,6 @@ fn export(args: &ExportArgs, console: &Console) -> Outcome {
         })?;
     }
     Ok(Exit::Success)
-}
-
-/// The JSON Schema of state files as it is checked in.
-fn state_schema(flavor: Flavor) -> String {
-    pretty(&export::state_file(&Schemas::bundled(flavor)))
 }
 
 fn pretty(json: &Json) -> String {
@@ -116,7 +165,7 @@ fn find(schemas: &Schemas, name: &str) -> Option<Found> {
 }
 
 fn show(args: &ShowArgs, console: &Console) -> Outcome {
-    let schemas = Schemas::bundled(args.gateway.flavor);
+    let schemas = schema_folder::load(args.gateway.flavor, args.gateway.schemas.as_deref())?;
     let Some(name) = &args.name else {
         console.out(&names(&schemas));
         return Ok(Exit::Success);
@@ -188,7 +237,7 @@ mod tests {
     #[test]
     fn the_schema_of_state_files_is_current() {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schemas/state.schema.json");
-        let made = state_schema(Flavor::Kong314);
+        let made = pretty(&export::state_file(&Schemas::bundled(Flavor::Kong314)));
         if std::env::var_os("FOREDECK_UPDATE").is_some() {
             std::fs::write(&path, &made).unwrap();
         }

@@ -12,6 +12,7 @@ mod gateway_sync;
 mod konnect_api;
 mod proxy;
 mod reference;
+mod schemas;
 mod serve;
 mod support;
 

@@ -13,6 +13,8 @@ mod sync;
 mod validate;
 
 pub use flags::Inputs;
+pub(super) use flags::Requests;
+pub(super) use session::{Aim, Session};
 
 use super::{Context, Failure, Outcome};
 use crate::diagnostics::codes;
