@@ -63,7 +63,7 @@ impl Admin {
         let mut call = Call::of(&request, Dialect::Admin)?;
         let (workspace, plane) = self.workspace(&mut call).await?;
         self.allow(&workspace, &call, &request).await?;
-        let all = Entities { schemas: Arc::clone(&self.schemas), plane, shared: self.home };
+        let all = Entities::of(&self.schemas, plane, self.home, &call);
         match info::endpoint(&self.schemas, &call.path) {
             Some(endpoint) => self.special(endpoint, all, call, &request).await,
             None => self.entities(all, call, &request).await,

@@ -94,7 +94,7 @@ impl Admin {
         let writes = matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
         let body = if writes { read_body(request).await?.plain() } else { Some(Value::object()) };
         let members = checked(body.unwrap_or_default())?;
-        let all = Entities { schemas: self.schemas.clone(), plane: self.home, shared: self.home };
+        let all = Entities::of(&self.schemas, self.home, self.home, &call);
         self.store
             .run(move |tx| match (rest.as_slice(), &call.method) {
                 ([], &Method::GET) => list(tx, &call),

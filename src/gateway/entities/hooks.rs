@@ -37,7 +37,7 @@ struct Hooks {
 }
 
 type Before = fn(&Entities, &mut Tx<'_>, &mut Draft) -> Result<(), Fault>;
-type Transform = fn(&mut Draft) -> Result<(), Fault>;
+type Transform = fn(&Entities, &mut Draft) -> Result<(), Fault>;
 type After = fn(&Entities, &mut Tx<'_>, &Draft) -> Result<(), Fault>;
 type Show = fn(&Entities, &Tx<'_>, &mut Value) -> Result<(), Fault>;
 type Remove = fn(&Entities, &mut Tx<'_>, Uuid) -> Result<(), Fault>;
@@ -72,8 +72,8 @@ pub(super) fn before(all: &Entities, tx: &mut Tx<'_>, kind: &Kind, draft: &mut D
 }
 
 /// After the checks.
-pub(super) fn transform(_: &Entities, kind: &Kind, draft: &mut Draft) -> Result<(), Fault> {
-    of(kind).transform.map_or(Ok(()), |hook| hook(draft))
+pub(super) fn transform(all: &Entities, kind: &Kind, draft: &mut Draft) -> Result<(), Fault> {
+    of(kind).transform.map_or(Ok(()), |hook| hook(all, draft))
 }
 
 /// After the row is written.
@@ -183,7 +183,10 @@ fn share_a_protocol(all: &Entities, tx: &mut Tx<'_>, draft: &mut Draft) -> Resul
 }
 
 /// Passwords are kept as SHA-1 of the password and the consumer's id.
-fn hash_password(draft: &mut Draft) -> Result<(), Fault> {
+fn hash_password(all: &Entities, draft: &mut Draft) -> Result<(), Fault> {
+    if all.hashed {
+        return Ok(());
+    }
     let given = draft.patch.as_ref().unwrap_or(&draft.body);
     let Some(password) = given.get("password").and_then(Value::exposed_str) else { return Ok(()) };
     // The hash depends on the consumer, so that a change of one must name the other.
@@ -208,7 +211,7 @@ fn hash_password(draft: &mut Draft) -> Result<(), Fault> {
 }
 
 /// CA certificates are known by the SHA-256 of their DER form.
-fn digest(draft: &mut Draft) -> Result<(), Fault> {
+fn digest(_: &Entities, draft: &mut Draft) -> Result<(), Fault> {
     let Some(pem) = draft.body.get("cert").and_then(Value::exposed_str) else { return Ok(()) };
     if let Ok((_, pem)) = parse_x509_pem(pem.as_bytes()) {
         draft.body.set("cert_digest", hex(&Sha256::digest(&pem.contents)).into());

@@ -29,6 +29,8 @@ pub(in crate::gateway) struct Entities {
     pub schemas: Arc<Schemas>,
     /// The workspace or control plane.
     pub plane: PlaneId,
+    /// Passwords come hashed already and are kept as they are.
+    pub hashed: bool,
     /// Where keys hold that are unique across the planes of one API.
     pub shared: PlaneId,
 }

@@ -20,7 +20,7 @@ impl Konnect {
     ) -> Result<Reply, Problem> {
         let id = id.to_owned();
         let plane = self.store.run(move |tx| plane(tx, &id)).await?;
-        let all = Entities { schemas: Arc::clone(&self.schemas), plane, shared: plane };
+        let all = Entities::of(&self.schemas, plane, plane, &call);
         let words: Vec<&str> = call.path.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["v1", "schemas", "json", name] | ["schemas", "json", name] => schemas::json(&all.schemas, name),
@@ -63,7 +63,7 @@ impl Konnect {
         let mut json: Json = serde_json::from_slice(&reply.body).unwrap_or_default();
         strip(&mut json);
         // The end of a list is told by the absence of its next page.
-        Ok(Reply::json(reply.status, &json))
+        Ok(Reply { body: json.to_string().into(), ..reply })
     }
 }
 

@@ -5,10 +5,11 @@ use super::body::infer_value;
 use super::{Call, Dialect, links};
 use crate::gateway::entities::{Entities, Fault, Mark, Page, Which};
 use crate::gateway::http::Reply;
+use crate::gateway::plugins::{SKIPPED_HEADER, is_executed};
 use crate::gateway::store::{Row, Tx};
-use crate::schema::{Kind, Type};
+use crate::schema::{Kind, Type, Variants};
 use crate::value::{Exposed, Value};
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -21,8 +22,31 @@ const MAX_TAGS: usize = 5;
 /// What stays as it is in a query's value.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Answers a request about entities. `body` is that of the kind which the address writes.
+/// Answers a request about entities. `body` is that of the kind which the address writes. Whoever writes a plugin that
+/// is kept but not executed here is told so by a header.
 pub(in crate::gateway) fn answer(
+    all: &Entities,
+    tx: &mut Tx<'_>,
+    address: &Address,
+    call: &Call,
+    body: Value,
+) -> Result<Reply, Fault> {
+    let plugins =
+        |kind: &Kind| kind.subschema.as_ref().is_some_and(|it| matches!(it.variants, Variants::Plugins));
+    let written = matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
+    let told = written && written_kind(all, address).is_ok_and(|kind| plugins(&kind));
+    let reply = dispatch(all, tx, address, call, body)?;
+    if !told || !reply.status.is_success() {
+        return Ok(reply);
+    }
+    let row: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    match row.get("name").and_then(Value::as_str).filter(|name| !is_executed(name)) {
+        Some(name) => Ok(reply.with(HeaderName::from_static(SKIPPED_HEADER), name)),
+        None => Ok(reply),
+    }
+}
+
+fn dispatch(
     all: &Entities,
     tx: &mut Tx<'_>,
     address: &Address,

@@ -14,12 +14,13 @@ pub(in crate::gateway) use body::Body;
 
 use crate::gateway::entities::{Entities, Fault};
 use crate::gateway::http::Request;
-use crate::gateway::store::Store;
+use crate::gateway::store::{PlaneId, Store};
 use crate::schema::{Kind, Schemas, Type};
 use crate::value::Value;
 use body::Unreadable;
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
+use std::sync::Arc;
 
 /// Whose addresses these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,14 @@ impl Call {
     /// The text of an argument.
     pub fn argument(&self, name: &str) -> Option<&str> {
         self.query_value(name).flatten()
+    }
+}
+
+impl Entities {
+    /// The entities that a request means. Enterprise clients may send passwords that are hashed already.
+    pub fn of(schemas: &Arc<Schemas>, plane: PlaneId, shared: PlaneId, call: &Call) -> Self {
+        let hashed = schemas.flavor().is_enterprise() && call.argument("skip_hash") == Some("true");
+        Entities { schemas: Arc::clone(schemas), plane, shared, hashed }
     }
 }
 

@@ -112,7 +112,9 @@ fn prepare(connection: Connection, path: Option<&Path>) -> rusqlite::Result<Resu
             return Ok(Err(OpenError::Newer { path: path.to_owned(), found }));
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        // What is committed is in the system's hands: it survives the end of the process, however it comes. A power
+        // failure may take the last moments, never the file.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
         let check: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
         if check != "ok" {
             return Ok(Err(OpenError::Corrupt(path.to_owned(), check)));

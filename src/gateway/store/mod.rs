@@ -6,6 +6,8 @@
 
 mod file;
 mod planes;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod worker;
 
