@@ -62,6 +62,9 @@ fn entities_belong_to_their_control_plane_and_leave_nulls_out() {
     konnect.ok("POST", &format!("{two}/core-entities/services"), json!({"name": "s", "host": "h"}), 201);
     konnect.ok("POST", &format!("{one}/core-entities/upstreams"), json!({"name": "up"}), 201);
     konnect.ok("POST", &format!("{one}/core-entities/upstreams/up/targets"), json!({"target": "a:1"}), 201);
+    let plugin = konnect.ok("POST", &format!("{one}/core-entities/plugins"), json!({"name": "cors"}), 201);
+    assert_eq!(plugin["config"].get("max_age"), Some(&Json::Null), "{plugin}");
+    assert_eq!(plugin.get("route"), None, "{plugin}");
     let targets = konnect.ok("GET", &format!("{one}/core-entities/targets?size=1000"), Json::Null, 200);
     assert_eq!(targets["data"].as_array().unwrap().len(), 1);
     let refused = konnect.ok("POST", &format!("{one}/core-entities/services"), json!({"name": "x"}), 400);
@@ -72,6 +75,10 @@ fn entities_belong_to_their_control_plane_and_leave_nulls_out() {
     assert_eq!(taken["details"][0]["type"], "ERROR_TYPE_REFERENCE");
     let schema = konnect.ok("GET", &format!("{one}/core-entities/v1/schemas/json/service"), Json::Null, 200);
     assert_eq!(schema["properties"]["retries"]["default"], 5);
+    // Clients fill in defaults of records, but must not make references of nothing.
+    assert_eq!(schema["properties"]["client_certificate"]["additionalProperties"], false);
+    let schema = konnect.ok("GET", &format!("{one}/core-entities/v1/schemas/json/upstream"), Json::Null, 200);
+    assert_eq!(schema["properties"]["healthchecks"]["additionalProperties"], Json::Null);
     konnect.ok("GET", &format!("{one}/core-entities/schemas/plugins/cors"), Json::Null, 200);
     konnect.ok("DELETE", &one, Json::Null, 204);
     konnect.ok("GET", &format!("{one}/core-entities/services"), Json::Null, 404);

@@ -19,7 +19,7 @@ pub(in crate::gateway) const ROOT: PlaneId = 0;
 /// An endpoint that is no entity.
 #[derive(Clone, Debug)]
 pub(super) enum Endpoint {
-    /// `/`
+    /// `/`, and `/kong` (enterprise)
     Node,
     /// `/status`
     Status,
@@ -59,6 +59,7 @@ pub(super) fn endpoint(schemas: &Schemas, path: &[String]) -> Option<Endpoint> {
     let text = |word: &&str| (*word).to_owned();
     Some(match words.as_slice() {
         [] => Endpoint::Node,
+        ["kong"] if schemas.flavor().is_enterprise() => Endpoint::Node,
         ["status"] => Endpoint::Status,
         ["endpoints"] => Endpoint::Endpoints,
         ["schemas", name, "validate"] => Endpoint::Validate(text(name)),

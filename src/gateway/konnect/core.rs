@@ -67,12 +67,12 @@ impl Konnect {
     }
 }
 
-/// Takes nulls out of objects.
+/// Takes nulls out of objects. A `config`, whose shape the entity's own type decides on, is kept whole.
 fn strip(json: &mut Json) {
     match json {
         Json::Object(members) => {
             members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(strip);
+            members.iter_mut().filter(|(name, _)| *name != "config").for_each(|(_, member)| strip(member));
         }
         Json::Array(items) => items.iter_mut().for_each(strip),
         _ => {}

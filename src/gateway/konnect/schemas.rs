@@ -24,6 +24,7 @@ pub(super) fn json(schemas: &Schemas, name: &str) -> Result<Reply, Problem> {
     Ok(Reply::json(StatusCode::OK, &record(&kind.record)))
 }
 
+/// Clients fill in the defaults of every object, but not of references: they tell these by `additionalProperties: false`.
 fn record(record: &Record) -> Json {
     let properties: Map<String, Json> =
         record.fields.iter().map(|field| (field.name.to_string(), self::field(field))).collect();
@@ -33,7 +34,7 @@ fn record(record: &Record) -> Json {
         .filter(|field| field.required && field.default.is_none() && !field.auto)
         .map(|field| &*field.name)
         .collect();
-    json!({"type": "object", "additionalProperties": false, "properties": properties, "required": required})
+    json!({"type": "object", "properties": properties, "required": required})
 }
 
 fn field(field: &Field) -> Json {
@@ -48,7 +49,8 @@ fn field(field: &Field) -> Json {
         Type::Record(inner) => record(inner),
         Type::Abstract => json!({"type": "object", "additionalProperties": true}),
         Type::Foreign { .. } => json!({
-            "type": "object", "required": ["id"], "properties": {"id": {"type": "string", "format": "uuid"}},
+            "type": "object", "additionalProperties": false, "required": ["id"],
+            "properties": {"id": {"type": "string", "format": "uuid"}},
         }),
         Type::Any => json!({}),
     };

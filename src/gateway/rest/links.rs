@@ -20,15 +20,15 @@ pub(super) fn answer(
     below: &Below,
     values: &[String],
     call: &Call,
-    body: Value,
+    mut body: Value,
 ) -> Result<Reply, Fault> {
+    split_lists(&below.child, &mut body);
     let above = above(all, tx, below)?;
     match (&call.method, values.is_empty()) {
         (&Method::GET, true) => list(all, tx, below, above, call),
         (&Method::POST, true) => match joined(all, below)? {
             Some((field, kind)) => join(all, tx, below, above, &field, &kind, &body),
             None => {
-                let mut body = body;
                 body.set(&below.field, json!({ "id": above }).into());
                 shown(StatusCode::CREATED, &all.insert(tx, &below.child, body)?)
             }
@@ -53,6 +53,17 @@ pub(super) fn answer(
             }
         }
         _ => Err(not_allowed()),
+    }
+}
+
+/// Sets may be written as one text, joined by commas (the actions of a permission).
+fn split_lists(kind: &Kind, body: &mut Value) {
+    for field in kind.record.fields.iter().filter(|field| matches!(field.ty, Type::Set(_))) {
+        if let Some(text) = body.get(&field.name).and_then(Value::as_str) {
+            let items =
+                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect();
+            body.set(&field.name, Value::Array(items));
+        }
     }
 }
 
