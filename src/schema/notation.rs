@@ -436,18 +436,27 @@ pub fn plugin(name: &str, json: &Json) -> Result<PluginSchema, SchemaError> {
         let kind: Box<str> = item.get("name")?.as_str()?.into();
         Some((kind, paths(item.get("paths"))))
     };
+    let supported_partials: Vec<(Box<str>, Vec<Path>)> = members
+        .get("supported_partials")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(partial)
+        .collect();
+    let mut served = served(members);
+    if let (false, Some(served)) = (supported_partials.is_empty(), served.as_object_mut()) {
+        let places = supported_partials.iter().map(|(kind, paths)| {
+            let paths = paths.iter().map(|path| Json::String(path.to_string())).collect();
+            (kind.to_string(), Json::Array(paths))
+        });
+        served.insert("supported_partials".to_owned(), Json::Object(places.collect()));
+    }
     Ok(PluginSchema {
         name: name.into(),
         record: Arc::new(record(members).map_err(fault)?),
         priority: members.get("priority").and_then(Json::as_i64).unwrap_or(0),
-        supported_partials: members
-            .get("supported_partials")
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(partial)
-            .collect(),
-        served: served(members),
+        supported_partials,
+        served,
     })
 }
 
