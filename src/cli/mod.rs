@@ -9,6 +9,7 @@ mod environment;
 mod exit;
 mod file;
 mod file_validate;
+mod former;
 mod gateway;
 mod globals;
 mod later;
@@ -17,6 +18,7 @@ mod schema;
 mod schema_folder;
 mod serve;
 mod settings;
+mod try_file;
 mod version;
 
 pub use console::Console;
@@ -56,6 +58,8 @@ enum Command {
     File(Box<file::File>),
     /// Serve the built-in gateway: Admin API, Konnect API and proxy
     Serve(Box<serve::Args>),
+    /// Start the built-in gateway, sync a file into it and send one chat through it
+    Try(try_file::Args),
     /// Show what a gateway accepts, and export it for editors
     #[command(subcommand)]
     Schema(schema::Command),
@@ -88,28 +92,36 @@ fn run(
     };
     let fail = |failure| (failure, plain);
     later::refuse(&matches).map_err(fail)?;
-    let cli = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(error) => return Ok(usage(&error.format(&mut command()), &plain)),
+    let parsed = match former::group(&matches, &plain) {
+        Some("file") => {
+            file::File::from_arg_matches(&matches).map(|command| Command::File(Box::new(command)))
+        }
+        Some(_) => {
+            gateway::Gateway::from_arg_matches(&matches).map(|command| Command::Gateway(Box::new(command)))
+        }
+        None => Cli::from_arg_matches(&matches).map(|cli| cli.command),
     };
-    match cli.command {
+    match parsed {
+        Err(error) => return Ok(usage(&error.format(&mut command()), &plain)),
         // These work whatever the environment and the config file say.
-        Command::Version => version::run(&plain),
-        Command::Completion(args) => completion::run(&args, &plain),
-        command => {
+        Ok(Command::Version) => version::run(&plain),
+        Ok(Command::Completion(args)) => completion::run(&args, &plain),
+        Ok(command) => {
             let context = Context::new(&matches, environment).map_err(fail)?;
-            return dispatch(command, &context).map_err(|failure| (failure, context.console));
+            let console = context.console;
+            return dispatch(command, context).map_err(|failure| (failure, console));
         }
     }
     .map_err(fail)
 }
 
-fn dispatch(command: Command, context: &Context) -> Outcome {
+fn dispatch(command: Command, context: Context) -> Outcome {
     match command {
-        Command::Gateway(command) => gateway::run(&command, context),
-        Command::File(command) => file::run(&command, context),
-        Command::Serve(args) => serve::run(&args, context),
-        Command::Schema(command) => schema::run(&command, context),
+        Command::Gateway(command) => gateway::run(&command, &context),
+        Command::File(command) => file::run(&command, &context),
+        Command::Serve(args) => serve::run(&args, &context),
+        Command::Try(args) => try_file::run(&args, context),
+        Command::Schema(command) => schema::run(&command, &context),
         Command::Version => version::run(&context.console),
         Command::Completion(args) => completion::run(&args, &context.console),
     }
@@ -125,7 +137,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// The whole command line, with every command and flag.
 pub fn command() -> clap::Command {
-    later::add(spelling(Cli::command()))
+    later::add(former::add(spelling(Cli::command())))
 }
 
 /// Lets every switch also be written `--switch=true` and `--switch=false`, as decK's users do.

@@ -6,8 +6,11 @@ mod admin_api;
 mod ai_examples;
 mod ai_plugins;
 mod ai_proxy;
+mod bad_input;
+mod canary;
 mod commands;
 mod failures;
+mod former;
 mod gateway_sync;
 mod konnect_api;
 mod proxy;
@@ -15,6 +18,7 @@ mod reference;
 mod schemas;
 mod serve;
 mod support;
+mod tutorial;
 
 /// A file of this folder without its `mod` line would never run.
 #[test]

@@ -150,7 +150,9 @@ impl Gateway {
         gateway.proxy = address("proxy");
         gateway.konnect = address("konnect");
         let status = format!("{}/status", gateway.admin);
-        gateway.wait(|| agent().get(&status).call().ok().filter(|answer| answer.status() == 200));
+        gateway.wait(|| {
+            agent().get(&status).call().ok().filter(|answer| [200, 401].contains(&answer.status().as_u16()))
+        });
         gateway
     }
 

@@ -45,15 +45,18 @@ pub fn run(command: &Gateway, context: &Context) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(codes::UNREACHABLE, format!("no network runtime: {error}")))?;
-    runtime.block_on(async {
-        match command {
-            Gateway::Sync(args) => sync::sync(args, context).await,
-            Gateway::Diff(args) => sync::diff(args, context).await,
-            Gateway::Apply(args) => sync::apply(args, context).await,
-            Gateway::Dump(args) => dump::run(args, context).await,
-            Gateway::Validate(args) => validate::run(args, context).await,
-            Gateway::Ping(args) => ping::run(args, context).await,
-            Gateway::Reset(args) => reset::run(args, context).await,
-        }
-    })
+    runtime.block_on(perform(command, context))
+}
+
+/// Runs one of the commands inside a runtime that is there already.
+pub async fn perform(command: &Gateway, context: &Context) -> Outcome {
+    match command {
+        Gateway::Sync(args) => sync::sync(args, context).await,
+        Gateway::Diff(args) => sync::diff(args, context).await,
+        Gateway::Apply(args) => sync::apply(args, context).await,
+        Gateway::Dump(args) => dump::run(args, context).await,
+        Gateway::Validate(args) => validate::run(args, context).await,
+        Gateway::Ping(args) => ping::run(args, context).await,
+        Gateway::Reset(args) => reset::run(args, context).await,
+    }
 }
