@@ -2,7 +2,7 @@
 //!
 //! Figures are of the whole process: wall time, user and system CPU time, and the peak of resident memory.
 
-#![allow(dead_code)] // no benchmark uses all of it
+#![allow(dead_code, clippy::expect_used)] // no benchmark uses all of it, and each fails loudly
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

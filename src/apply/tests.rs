@@ -154,7 +154,9 @@ async fn what_is_depended_on_comes_first() {
 #[tokio::test]
 async fn no_more_run_at_once_than_is_allowed() {
     let mut bench = Bench::new();
-    (1..=40).for_each(|n| drop(bench.create(n, &[])));
+    for n in 1..=40 {
+        bench.create(n, &[]);
+    }
     let outcome = bench.run(&Options { parallelism: 7, ..Options::default() }).await;
     assert!(outcome.complete());
     assert_eq!(bench.plane.most.load(Ordering::SeqCst), 7);

@@ -5,7 +5,7 @@
 use super::http::{Answer, Http, Request};
 use super::{Connection, ControlPlane, Error, Info, List, Page, Write, WriteAction, faults};
 use crate::schema::{Flavor, Kind, OnDelete, Schemas, Type};
-use crate::value::{Origin, Value};
+use crate::value::Value;
 use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
@@ -598,12 +598,6 @@ fn read<T: for<'de> Deserialize<'de>>(http: &Http, answer: Answer) -> Result<T, 
         let what = if answer.body.is_empty() { "it is empty" } else { "it is not the JSON of its API" };
         http.unexpected(format!("{what} (line {}, column {})", error.line(), error.column()))
     })
-}
-
-fn concealed(schemas: &Schemas, kind: &Kind, row: &Value) -> Value {
-    let mut shown = row.clone();
-    crate::schema::conceal(schemas, kind, &mut shown, &|_| Origin::ControlPlane);
-    shown
 }
 
 /// Whether what is stored says all that was sent. Absent and null count as the same; lists may be reordered.

@@ -261,10 +261,11 @@ fn walk<'s>(
 /// Lists the secrets of a value that stand in a file as they are. Vault references are none.
 fn literal_secrets(value: &Value, at: &Path, found: &mut Vec<Path>) {
     match value {
-        Value::Secret(secret) if matches!(secret.origin(), Origin::Literal(_)) => {
-            if !secret.expose_text().starts_with("{vault://") {
-                found.push(at.clone());
-            }
+        Value::Secret(secret)
+            if matches!(secret.origin(), Origin::Literal(_))
+                && !secret.expose_text().starts_with("{vault://") =>
+        {
+            found.push(at.clone());
         }
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(index, item)| literal_secrets(item, &at.index(index), found));

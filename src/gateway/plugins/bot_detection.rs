@@ -33,8 +33,8 @@ struct BotDetection {
 
 fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
     let patterns = |field: &str| {
-        let pattern = |text: &Box<str>| Regex::new(text).map_err(|e| ConfigError::new(field, e.to_string()));
-        instance.texts(field).iter().map(pattern).collect::<Result<Vec<_>, _>>()
+        let pattern = |text: &str| Regex::new(text).map_err(|e| ConfigError::new(field, e.to_string()));
+        instance.texts(field).iter().map(|text| pattern(text)).collect::<Result<Vec<_>, _>>()
     };
     Ok(Arc::new(BotDetection { allow: patterns("allow")?, deny: patterns("deny")? }))
 }

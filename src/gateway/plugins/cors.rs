@@ -85,8 +85,8 @@ fn origins(configured: &[Box<str>]) -> Result<Origins, ConfigError> {
         }
         _ => {}
     }
-    let test = |entry: &Box<str>| {
-        if &**entry == "*" {
+    let test = |entry: &str| {
+        if entry == "*" {
             return Ok(OriginTest::Any);
         }
         if is_plain(entry) {
@@ -97,7 +97,7 @@ fn origins(configured: &[Box<str>]) -> Result<Origins, ConfigError> {
             Regex::new(&format!("^(?:{bare})$")).map_err(|e| ConfigError::new("origins", e.to_string()))?;
         Ok(OriginTest::Regex { pattern, by_host: !entry.contains(':') })
     };
-    Ok(Origins::Some(configured.iter().map(test).collect::<Result<_, _>>()?))
+    Ok(Origins::Some(configured.iter().map(|entry| test(entry)).collect::<Result<_, _>>()?))
 }
 
 /// An origin without its usual port, and its host.

@@ -20,12 +20,12 @@ struct IpRestriction {
 
 fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
     let nets = |field: &str| {
-        let net = |text: &Box<str>| {
+        let net = |text: &str| {
             text.parse::<IpNet>()
                 .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
                 .map_err(|_| ConfigError::new(field, format!("{text} is no address or range")))
         };
-        instance.texts(field).iter().map(net).collect::<Result<Vec<_>, _>>()
+        instance.texts(field).iter().map(|text| net(text)).collect::<Result<Vec<_>, _>>()
     };
     Ok(Arc::new(IpRestriction {
         allow: nets("allow")?,

@@ -206,12 +206,12 @@ impl ProxyCache {
                 arguments.entry(name.into_owned()).or_default().push(value.into_owned());
             }
         }
-        let header = |name: &Box<str>| {
-            let values = inbound.headers.get_all(&**name).iter();
+        let header = |name: &str| {
+            let values = inbound.headers.get_all(name).iter();
             let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-            (name.clone(), texts.collect::<Vec<_>>())
+            (name.to_owned(), texts.collect::<Vec<_>>())
         };
-        let headers: Vec<_> = self.vary_headers.iter().map(header).collect();
+        let headers: Vec<_> = self.vary_headers.iter().map(|name| header(name)).collect();
         let consumer = context.identity.consumer.as_ref().map(|consumer| &*consumer.id);
         let route = context.route.as_ref().map(|route| &*route.id);
         let text = format!("{consumer:?}|{route:?}|{}|{path:?}|{arguments:?}|{headers:?}", inbound.method);

@@ -116,20 +116,22 @@ impl ResponseTransformer {
         }
         for (number, edit) in self.json.replace.iter().enumerate() {
             if members.get(&*edit.name).is_some_and(|value| *value != Json::Bool(false))
-                && let Some(value) = typed(&edit.value, self.replace_types.get(number))
+                && let Some(value) = typed(&edit.value, self.replace_types.get(number).map(Box::as_ref))
             {
                 members.insert(edit.name.to_string(), value);
             }
         }
         for (number, edit) in self.json.add.iter().enumerate() {
             if members.get(&*edit.name).is_none_or(|value| *value == Json::Bool(false))
-                && let Some(value) = typed(&edit.value, self.add_types.get(number))
+                && let Some(value) = typed(&edit.value, self.add_types.get(number).map(Box::as_ref))
             {
                 members.insert(edit.name.to_string(), value);
             }
         }
         for (number, edit) in self.json.append.iter().enumerate() {
-            let Some(value) = typed(&edit.value, self.append_types.get(number)) else { continue };
+            let Some(value) = typed(&edit.value, self.append_types.get(number).map(Box::as_ref)) else {
+                continue;
+            };
             let appended = match members.remove(&*edit.name) {
                 Some(text @ Json::String(_)) => vec![text, value],
                 Some(Json::Array(mut items)) => {
@@ -144,8 +146,8 @@ impl ResponseTransformer {
 }
 
 /// A configured value as its type says; text without a type. `None` when it is no value of the type.
-fn typed(text: &str, kind: Option<&Box<str>>) -> Option<Json> {
-    match kind.map(|kind| &**kind) {
+fn typed(text: &str, kind: Option<&str>) -> Option<Json> {
+    match kind {
         _ if text.is_empty() => None,
         Some("number") => serde_json::from_str::<serde_json::Number>(text.trim()).ok().map(Json::Number),
         Some("boolean") => Some(Json::Bool(text == "true")),

@@ -40,7 +40,7 @@ impl Ask {
         self.headers.append(name, value.parse().unwrap());
         self
     }
-    fn of<'a>(&self, router: &'a Router) -> Option<(usize, Option<String>)> {
+    fn of(&self, router: &Router) -> Option<(usize, Option<String>)> {
         let question = Question {
             method: &self.method,
             path: self.path,
