@@ -10,7 +10,7 @@ use super::types::{Action, Change, Name, Plan, Role};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::model::{Entity, Reference, Target};
 use crate::schema;
-use crate::value::Value;
+use crate::value::{Origin, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -193,8 +193,11 @@ impl Builder<'_, '_> {
     fn asked(&self, wanted: usize, held: Option<Kept>) -> Option<Change> {
         let want = self.comparer.desired.entities.get(wanted)?;
         let id = self.final_ids.get(wanted).copied().flatten()?;
-        let before = held.map(|kept| whole(kept.entity, kept.id));
+        let mut before = held.map(|kept| whole(kept.entity, kept.id));
         let after = self.after(want, id, before.as_ref());
+        if let Some(before) = &mut before {
+            before.conceal_like(&after, &Origin::ControlPlane);
+        }
         let mut names = BTreeMap::new();
         for (body, new) in [(before.as_ref(), false), (Some(&after), true)] {
             if let Some(body) = body {

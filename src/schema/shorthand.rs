@@ -145,7 +145,9 @@ fn named(function: &str, value: Value) -> Vec<(&'static str, Value)> {
             _ => vec![("algorithm", value)],
         },
         "upstream_hash_on" => match value.exposed_str() {
-            None => vec![("hash_on", "none".into())],
+            None if value.is_null() => vec![("hash_on", "none".into())],
+            // No text: left for the check to refuse.
+            None => vec![("hash_on", value)],
             Some("none") => vec![("hash_on", value), ("algorithm", "round-robin".into())],
             Some(_) => vec![("hash_on", value), ("algorithm", "consistent-hashing".into())],
         },

@@ -189,6 +189,29 @@ impl Value {
         }
     }
 
+    /// Makes secret what is secret at the same place of `model`: the value before a change is as secret as the one
+    /// after it. What is equal takes over the model's origin; a list with a secret item is concealed whole, because
+    /// items move.
+    pub fn conceal_like(&mut self, model: &Value, origin: &Origin) {
+        if !model.has_secret() {
+            return;
+        }
+        if self == model {
+            *self = model.clone();
+            return;
+        }
+        match (self, model) {
+            (Value::Object(members), Value::Object(models)) => {
+                for (key, member) in members.iter_mut() {
+                    if let Some(model) = models.get(key) {
+                        member.conceal_like(model, origin);
+                    }
+                }
+            }
+            (this, _) => this.conceal(origin),
+        }
+    }
+
     /// What JSON calls this: "a string", "a number", ... For messages.
     pub fn type_name(&self) -> &'static str {
         match self.exposed() {
@@ -303,6 +326,23 @@ mod tests {
         }
         let sent = serde_json::to_string(&Exposed(&value)).unwrap_or_default();
         assert!(sent.contains("hush-2"), "{sent}");
+    }
+
+    #[test]
+    fn a_value_is_as_secret_as_its_successor() {
+        let origin = Origin::Variables(vec!["TOKEN".into()]);
+        let mut after = Value::from(json!({"tags": ["a", "old-1"], "same": "kept-2", "open": "shown"}));
+        for key in ["tags", "same"] {
+            if let Some(member) = after.as_object_mut().and_then(|m| m.get_mut(key)) {
+                member.conceal(&origin);
+            }
+        }
+        let mut before = Value::from(json!({"tags": ["old-3"], "same": "kept-2", "open": "seen", "more": 1}));
+        before.conceal_like(&after, &Origin::ControlPlane);
+        let printed = before.to_string();
+        assert!(!printed.contains("old-3") && !printed.contains("kept-2"), "{printed}");
+        assert!(printed.contains("seen") && printed.contains("TOKEN"), "{printed}");
+        assert_eq!(before.get("same"), after.get("same"));
     }
 
     #[test]

@@ -105,6 +105,26 @@ fn no_secret_is_shown() {
     assert!(!gateway.log().contains(MARK), "{}", gateway.log());
 }
 
+/// What a variable supplies is secret also where the schema knows no secret, and so is what it supplied before.
+#[test]
+fn an_old_value_of_a_plain_field_is_not_shown() {
+    let gateway = Gateway::with(&["--admin-token", TOKEN]);
+    let text = r#"_format_version: "3.0"
+services:
+  - name: a
+    host: $SECRET.test
+    tags: [team, $SECRET]
+    routes: [{name: r, paths: [/a, "/$SECRET"]}]
+"#;
+    let folder = Folder::with("a.yaml", text);
+    run(&gateway, &folder, &["gateway", "sync", "a.yaml"], OLD_VARIABLE, 0);
+    for format in [&["--json-output"][..], &[]] {
+        let arguments = [&["gateway", "diff", "a.yaml"], format].concat();
+        run(&gateway, &folder, &arguments, VARIABLE, 0);
+    }
+    run(&gateway, &folder, &["gateway", "sync", "a.yaml"], VARIABLE, 0);
+}
+
 #[test]
 fn no_secret_is_shown_in_errors() {
     let gateway = Gateway::with(&["--admin-token", TOKEN]);
