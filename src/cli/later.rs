@@ -67,14 +67,17 @@ fn hidden(name: &'static str) -> Command {
     )
 }
 
-/// Refuses a command that is still to come.
-pub fn refuse(matches: &ArgMatches) -> Result<(), Failure> {
+/// Refuses a command that is still to come: one of the table that `known`, the real tree, does not have.
+pub fn refuse(known: impl FnOnce() -> Command, matches: &ArgMatches) -> Result<(), Failure> {
     let Some((group, inner)) = matches.subcommand() else { return Ok(()) };
-    match inner.subcommand() {
-        Some((name, last)) if last.try_contains_id(REST).is_ok() => {
-            Err(Failure::new(codes::USAGE, format!("`foredeck {group} {name}` is not available yet"))
-                .help("`foredeck --help` lists the commands that are"))
-        }
-        _ => Ok(()),
+    let Some((name, _)) = inner.subcommand() else { return Ok(()) };
+    let listed = LATER.iter().any(|(other, names)| *other == group && names.contains(&name));
+    let exists = |known: Command| {
+        known.find_subcommand(group).is_some_and(|inner| inner.find_subcommand(name).is_some())
+    };
+    if !listed || exists(known()) {
+        return Ok(());
     }
+    Err(Failure::new(codes::USAGE, format!("`foredeck {group} {name}` is not available yet"))
+        .help("`foredeck --help` lists the commands that are"))
 }

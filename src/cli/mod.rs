@@ -91,7 +91,7 @@ fn run(
         Err(error) => return Ok(usage(&error, &plain)),
     };
     let fail = |failure| (failure, plain);
-    later::refuse(&matches).map_err(fail)?;
+    later::refuse(Cli::command, &matches).map_err(fail)?;
     let parsed = match former::group(&matches, &plain) {
         Some("file") => {
             file::File::from_arg_matches(&matches).map(|command| Command::File(Box::new(command)))
