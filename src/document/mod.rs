@@ -15,6 +15,7 @@ mod settings;
 mod source;
 mod template;
 mod text;
+mod workspaces;
 
 pub use node::{Data, Member, Node};
 pub use options::{Expansion, Options, Unset, Variables};
@@ -31,7 +32,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 /// One state file as a tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Document {
     /// Its name and text.
     pub text: Arc<Text>,
@@ -39,6 +40,8 @@ pub struct Document {
     pub root: Node,
     /// The select tags that its entities carry.
     pub tags: Vec<String>,
+    /// Its own `_workspace`.
+    pub workspace: Option<String>,
 }
 
 /// The state files of a run, read but not yet laid beside a schema.
@@ -47,6 +50,8 @@ pub struct Documents {
     options: Options,
     settings: Settings,
     problems: Vec<Diagnostic>,
+    /// How many of the problems, the first ones, were found in reading the texts.
+    of_texts: usize,
     sources: SourceMap,
     /// A source could not be read, so that what seems to be missing may stand there.
     incomplete: bool,
@@ -77,10 +82,11 @@ pub fn read(inputs: &[String], stdin: &mut dyn Read, options: Options) -> Docume
             incomplete = true;
             continue;
         }
-        documents.push(Document { text, root, tags: Vec::new() });
+        documents.push(Document { text, root, tags: Vec::new(), workspace: None });
     }
+    let of_texts = problems.len();
     let settings = settings::read(&mut documents, &options, &mut problems);
-    Documents { documents, options, settings, problems, sources, incomplete }
+    Documents { documents, options, settings, problems, of_texts, sources, incomplete }
 }
 
 impl Documents {

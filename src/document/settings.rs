@@ -51,14 +51,14 @@ pub fn read(documents: &mut [Document], options: &Options, problems: &mut Vec<Di
     let mut versions = 0;
     for document in documents.iter_mut() {
         let text = document.text.clone();
-        let mut tags = Vec::new();
+        let (mut tags, mut workspace) = (Vec::new(), None);
         for member in document.root.members() {
             match &*member.key {
                 "_format_version" => {
                     versions += 1;
                     reader.format(member, &text);
                 }
-                "_workspace" => reader.workspace(member, &text),
+                "_workspace" => workspace = reader.workspace(member, &text),
                 "_konnect" => reader.konnect(member, &text),
                 "_transform" => reader.transform(member, &text),
                 "_info" => tags = reader.info(member, &text),
@@ -66,6 +66,7 @@ pub fn read(documents: &mut [Document], options: &Options, problems: &mut Vec<Di
             }
         }
         document.tags = tags;
+        document.workspace = workspace;
     }
     let holder = documents.iter().find(|document| !document.root.members().is_empty());
     if let (0, Some(document)) = (versions, holder) {
@@ -216,9 +217,10 @@ impl Reader<'_> {
         self.report(codes::FORMAT_VERSION, text, span, message, &help);
     }
 
-    fn workspace(&mut self, member: &Member, text: &Text) {
+    /// Reads one file's `_workspace`.
+    fn workspace(&mut self, member: &Member, text: &Text) -> Option<String> {
         let span = member.value.head();
-        let Some(value) = self.text(&member.value, "_workspace", text) else { return };
+        let value = self.text(&member.value, "_workspace", text)?;
         if self.same("_workspace", &value, text, span) {
             if let Some(flag) = self.options.workspace.as_ref().filter(|flag| **flag != value) {
                 let problem = Diagnostic::warning(
@@ -228,8 +230,9 @@ impl Reader<'_> {
                 self.problems
                     .push(problem.at(text.place(span)).help("leave out the flag, or remove `_workspace`"));
             }
-            self.settings.workspace = Some(value);
+            self.settings.workspace = Some(value.clone());
         }
+        Some(value)
     }
 
     fn konnect(&mut self, member: &Member, text: &Text) {
