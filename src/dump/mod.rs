@@ -12,4 +12,4 @@ mod tests;
 
 pub use secrets::{Secrets, Variable, env_file};
 pub use text::{Format, text};
-pub use tree::{Dumped, Options, dump};
+pub use tree::{Dump, Dumped, Options};

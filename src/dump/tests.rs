@@ -1,8 +1,7 @@
 //! Dumps of small states, as users see them.
 
-use super::{Format, Options, Secrets, dump, text};
+use super::{Dump, Dumped, Format, Options, Secrets, text};
 use crate::control_plane::entity;
-use crate::model::State;
 use crate::schema::{Flavor, Schemas};
 use crate::value::Value;
 use serde_json::{Value as Json, json};
@@ -12,18 +11,17 @@ const B: &str = "00000000-0000-4000-8000-00000000000b";
 const C: &str = "00000000-0000-4000-8000-00000000000c";
 const D: &str = "00000000-0000-4000-8000-00000000000d";
 
-fn state(schemas: &Schemas, rows: Vec<(&str, Json)>) -> State {
-    let entities = rows
-        .into_iter()
-        .map(|(kind, row)| entity(schemas, schemas.kind(kind).unwrap(), Value::from(row)).unwrap());
-    State { entities: entities.collect(), ..State::default() }
+fn dump(flavor: Flavor, rows: Vec<(&str, Json)>, options: &Options) -> Dumped {
+    let schemas = Schemas::bundled(flavor);
+    let mut dump = Dump::new(&schemas, options);
+    for (kind, row) in rows {
+        dump.add(entity(&schemas, schemas.kind(kind).unwrap(), Value::from(row)).unwrap());
+    }
+    dump.finish()
 }
 
 fn dumped(rows: Vec<(&str, Json)>, options: &Options) -> String {
-    let schemas = Schemas::bundled(Flavor::Kong310);
-    let state = state(&schemas, rows);
-    let dumped = dump(&state, &schemas, options);
-    text(&dumped.tree, Format::Yaml).unwrap()
+    text(&dump(Flavor::Kong310, rows, options).tree, Format::Yaml).unwrap()
 }
 
 #[test]
@@ -71,19 +69,12 @@ fn what_has_no_name_keeps_its_id() {
 
 #[test]
 fn a_membership_is_a_name_in_the_consumers_groups() {
-    let schemas = Schemas::bundled(Flavor::Kong314);
-    let state = state(
-        &schemas,
-        vec![
-            ("consumers", json!({"id": A, "username": "amy"})),
-            ("consumer_groups", json!({"id": B, "name": "gold"})),
-            (
-                "consumer_group_consumers",
-                json!({"id": C, "consumer": {"id": A}, "consumer_group": {"id": B}}),
-            ),
-        ],
-    );
-    let tree = dump(&state, &schemas, &Options::default()).tree;
+    let rows = vec![
+        ("consumers", json!({"id": A, "username": "amy"})),
+        ("consumer_groups", json!({"id": B, "name": "gold"})),
+        ("consumer_group_consumers", json!({"id": C, "consumer": {"id": A}, "consumer_group": {"id": B}})),
+    ];
+    let tree = dump(Flavor::Kong314, rows, &Options::default()).tree;
     let expected = json!({
         "_format_version": "3.0",
         "consumer_groups": [{"name": "gold"}],

@@ -1,7 +1,7 @@
 //! Entities put where state files have them.
 
 use super::secrets::{Replacer, Secrets, Variable};
-use crate::model::{Entity, State, Target};
+use crate::model::{Entity, Target};
 use crate::schema::{Field, Kind, Record, Schemas, Type, strip_defaults};
 use crate::value::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -48,43 +48,15 @@ enum Home {
     In(usize),
 }
 
-struct Writer<'a> {
-    state: &'a State,
+/// A dump under way: give it the entities as they arrive, in any order, and take the file's content.
+pub struct Dump<'a> {
     schemas: &'a Schemas,
     options: &'a Options,
+    entities: Vec<Entity>,
     by_id: HashMap<Uuid, usize>,
     /// The entities of each home by the key of their list.
     children: HashMap<Home, BTreeMap<Box<str>, Vec<usize>>>,
     replacer: Replacer<'a>,
-}
-
-/// A state as the content of a state file.
-pub fn dump(state: &State, schemas: &Schemas, options: &Options) -> Dumped {
-    let by_id =
-        state.entities.iter().enumerate().filter_map(|(index, entity)| Some((entity.id?, index))).collect();
-    let mut writer = Writer {
-        state,
-        schemas,
-        options,
-        by_id,
-        children: HashMap::new(),
-        replacer: Replacer::new(&options.secrets),
-    };
-    for (index, entity) in state.entities.iter().enumerate() {
-        let home = writer.home(entity);
-        let file = &entity.kind.file;
-        let key = match file.also.first() {
-            Some(also) => &*also.key,
-            None if file.custom_entity => CUSTOM,
-            None => &*file.key,
-        };
-        writer.children.entry(home).or_default().entry(key.into()).or_default().push(index);
-    }
-    let mut tree = head(options);
-    for (key, list) in writer.lists(Home::Top) {
-        tree.set(&key, list);
-    }
-    Dumped { tree, variables: writer.replacer.variables, plain_secrets: writer.replacer.plain }
 }
 
 fn object(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
@@ -106,9 +78,61 @@ fn head(options: &Options) -> Value {
     tree
 }
 
-impl Writer<'_> {
+impl<'a> Dump<'a> {
+    /// An empty dump.
+    pub fn new(schemas: &'a Schemas, options: &'a Options) -> Self {
+        Dump {
+            schemas,
+            options,
+            entities: Vec::new(),
+            by_id: HashMap::new(),
+            children: HashMap::new(),
+            replacer: Replacer::new(&options.secrets),
+        }
+    }
+
+    /// Takes an entity, of which only what the file will say is kept.
+    pub fn add(&mut self, mut entity: Entity) {
+        if self.options.skip_defaults {
+            strip_defaults(self.schemas, &entity.kind, &mut entity.body);
+        }
+        tidy(&entity.kind.record, &mut entity.body);
+        if let Some(id) = entity.id {
+            self.by_id.insert(id, self.entities.len());
+        }
+        self.entities.push(entity);
+    }
+
+    /// The whole file.
+    pub fn finish(mut self) -> Dumped {
+        for (index, entity) in self.entities.iter().enumerate() {
+            let home = self.home(entity);
+            let file = &entity.kind.file;
+            let key = match file.also.first() {
+                Some(also) => &*also.key,
+                None if file.custom_entity => CUSTOM,
+                None => &*file.key,
+            };
+            self.children.entry(home).or_default().entry(key.into()).or_default().push(index);
+        }
+        let mut tree = head(self.options);
+        for (key, list) in self.lists(Home::Top) {
+            tree.set(&key, list);
+        }
+        Dumped { tree, variables: self.replacer.variables, plain_secrets: self.replacer.plain }
+    }
+
     fn entity(&self, index: usize) -> Option<&Entity> {
-        self.state.entities.get(index)
+        self.entities.get(index)
+    }
+
+    /// Takes an entity's body and leaves the fields by which others name it.
+    fn take_body(&mut self, index: usize) -> Option<Value> {
+        let entity = self.entities.get_mut(index)?;
+        let names = entity.kind.endpoint_key.iter().chain(&entity.kind.report.label);
+        let left: Map =
+            names.filter_map(|name| Some((name.clone(), entity.body.get(name)?.clone()))).collect();
+        Some(std::mem::replace(&mut entity.body, Value::Object(left)))
     }
 
     fn target(&self, target: &Target) -> Option<usize> {
@@ -169,18 +193,15 @@ impl Writer<'_> {
     }
 
     fn item(&mut self, index: usize, home: Home) -> Option<Value> {
-        let entity = self.state.entities.get(index)?;
-        let kind = &entity.kind;
-        if let Some(also) = kind.file.also.first() {
+        let entity = self.entity(index)?;
+        if let Some(also) = entity.kind.file.also.first() {
             return self.member(entity, &also.item);
         }
-        let mut body = entity.body.clone();
-        if self.options.skip_defaults {
-            strip_defaults(self.schemas, kind, &mut body);
-        }
-        tidy(&kind.record, &mut body);
         let owner = self.owner(entity);
+        let mut body = self.take_body(index)?;
         self.replacer.replace(&mut body, &owner);
+        let entity = self.entity(index)?;
+        let kind = &entity.kind;
         if let Some(id) = entity.id.filter(|_| self.options.with_id || found_by_id(kind)) {
             body.set("id", Value::from(id.to_string()));
         }
@@ -193,13 +214,14 @@ impl Writer<'_> {
                 body.set(field, value);
             }
         }
+        let custom = kind.file.custom_entity.then(|| Value::from(&*kind.name));
         for (key, list) in self.lists(Home::In(index)) {
             body.set(&key, list);
         }
-        if kind.file.custom_entity {
-            return Some(object([("type", Value::from(&*kind.name)), ("fields", body)]));
-        }
-        Some(body)
+        Some(match custom {
+            Some(kind) => object([("type", kind), ("fields", body)]),
+            None => body,
+        })
     }
 
     /// An item of a list whose items say no more than which other entity belongs there: `groups: [{name: gold}]`.

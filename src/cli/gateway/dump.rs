@@ -6,8 +6,7 @@ use super::planning::{no_plugins, nothing, wanted};
 use super::session::{Aim, Session};
 use crate::control_plane::{self, Arrival};
 use crate::diagnostics::codes;
-use crate::dump::{self, Format, Secrets};
-use crate::model::State;
+use crate::dump::{self, Dump, Format, Secrets};
 use crate::plan;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -122,20 +121,17 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
     session.require_workspace()?;
     let options = plan::Options { skip: args.scope.skipped(&session.schemas), ..plan::Options::default() };
     session.learn(&options.skip, &no_plugins()).await?;
-    let state = read(&session, args, &options).await?;
-    let dumped = dump::dump(
-        &state,
-        &session.schemas,
-        &dump::Options {
-            with_id: args.with_id,
-            skip_defaults: args.skip_defaults,
-            secrets: args.secrets(),
-            select_tags: args.scope.select_tag.clone(),
-            workspace: session.aim.workspace.clone(),
-            control_plane: session.aim.control_plane.clone(),
-        },
-    );
-    drop(state);
+    let scope = dump::Options {
+        with_id: args.with_id,
+        skip_defaults: args.skip_defaults,
+        secrets: args.secrets(),
+        select_tags: args.scope.select_tag.clone(),
+        workspace: session.aim.workspace.clone(),
+        control_plane: session.aim.control_plane.clone(),
+    };
+    let mut dump = Dump::new(&session.schemas, &scope);
+    read(&session, &options, &scope.select_tags, &mut dump).await?;
+    let dumped = dump.finish();
     let text = dump::text(&dumped.tree, args.format).map_err(|error| {
         Failure::new(codes::UNEXPECTED_ANSWER, format!("the dump cannot be written: {error}"))
     })?;
@@ -156,21 +152,23 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
     Ok(())
 }
 
-async fn read(session: &Session, args: &Args, options: &plan::Options) -> Result<State, Failure> {
-    let mut state = nothing(&args.scope.select_tag);
-    let wanted = wanted(session, plan::reads(&state, &session.schemas, options));
-    let mut entities = Vec::new();
+async fn read(
+    session: &Session,
+    options: &plan::Options,
+    tags: &[String],
+    dump: &mut Dump<'_>,
+) -> Result<(), Failure> {
+    let wanted = wanted(session, plan::reads(&nothing(tags), &session.schemas, options));
     let mut sink = |arrival: Arrival| {
         if let Arrival::Page(page) = arrival {
             let belongs = |reference: &crate::model::Reference| !options.skip.contains(&*reference.kind);
-            entities.extend(page.into_iter().filter(|entity| entity.references.values().all(belongs)));
+            let page = page.into_iter().filter(|entity| entity.references.values().all(belongs));
+            page.for_each(|entity| dump.add(entity));
         }
     };
     control_plane::read(&session.plane, &session.schemas, &wanted, session.parallelism(), &mut sink)
         .await
-        .map_err(|error| session.explain(&error))?;
-    state.entities = entities;
-    Ok(state)
+        .map_err(|error| session.explain(&error).into())
 }
 
 fn confirmed(context: &Context, path: &Path) -> bool {
