@@ -7,6 +7,7 @@ mod completion;
 mod console;
 mod environment;
 mod exit;
+mod explain;
 mod file;
 mod file_validate;
 mod former;
@@ -63,6 +64,8 @@ enum Command {
     /// Show what a gateway accepts, and export it for editors
     #[command(subcommand)]
     Schema(schema::Command),
+    /// Explain the code of an error or a warning
+    Explain(explain::Args),
     /// Print the version
     Version,
     /// Print a completion script for a shell
@@ -105,6 +108,7 @@ fn run(
         Err(error) => return Ok(usage(&error.format(&mut command()), &plain)),
         // These work whatever the environment and the config file say.
         Ok(Command::Version) => version::run(&plain),
+        Ok(Command::Explain(args)) => explain::run(&args, &plain),
         Ok(Command::Completion(args)) => completion::run(&args, &plain),
         Ok(command) => {
             let context = Context::new(&matches, environment).map_err(fail)?;
@@ -122,6 +126,7 @@ fn dispatch(command: Command, context: Context) -> Outcome {
         Command::Serve(args) => serve::run(&args, &context),
         Command::Try(args) => try_file::run(&args, context),
         Command::Schema(command) => schema::run(&command, &context),
+        Command::Explain(args) => explain::run(&args, &context.console),
         Command::Version => version::run(&context.console),
         Command::Completion(args) => completion::run(&args, &context.console),
     }

@@ -9,6 +9,7 @@ mod ai_proxy;
 mod bad_input;
 mod canary;
 mod commands;
+mod explain;
 mod failures;
 mod former;
 mod gateway_sync;
