@@ -194,10 +194,24 @@ impl Gateway {
         Gateway { admin: address("admin"), proxy: address("proxy"), konnect: address("konnect"), child }
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Peak of resident memory so far, in bytes. Linux only.
     pub fn memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Resident memory, in bytes. Linux only.
+    pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or_default() * 1024
     }
 

@@ -1,51 +1,95 @@
-//! Arguments of requests: in the query and in bodies of forms, JSON and multipart, read and taken out.
+//! Arguments of requests: in the query and in bodies of forms, JSON and multipart, read, taken out and written.
 
+use super::multipart::Multipart;
 use crate::gateway::proxy::{BodyError, Context};
 use http::header::CONTENT_TYPE;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 
 /// The largest body that is read for its arguments, in bytes.
 const LARGEST_BODY: usize = 10 * 1024 * 1024;
+/// What is escaped in arguments.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*');
 
 /// What a name stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// One value.
+    /// One text.
     One(String),
     /// Several values.
     Several,
+    /// Something that is no text: a name without `=`, a number.
+    Other,
 }
 
-/// A query argument. One without `=` is none.
+/// Names and values in order. A name without `=` has no value.
+pub type Pairs = Vec<(String, Option<String>)>;
+
+/// Reads the pairs of a query or a form.
+pub fn parse(text: &str) -> Pairs {
+    let pair = |pair: &str| {
+        let (name, value) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+        Some((name.into_owned(), pair.contains('=').then(|| value.into_owned())))
+    };
+    text.split('&').filter_map(pair).collect()
+}
+
+/// Writes pairs as Kong does: sorted by name.
+pub fn write(mut pairs: Pairs) -> String {
+    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let escape = |text: &str| utf8_percent_encode(text, ESCAPED).to_string();
+    let pair = |(name, value): &(String, Option<String>)| match value {
+        Some(value) => format!("{}={}", escape(name), escape(value)),
+        None => escape(name),
+    };
+    pairs.iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
+/// An argument of a query.
 pub fn in_query(query: Option<&str>, name: &str) -> Option<Argument> {
-    let mut values = all_in_query(query, name);
-    let first = values.pop()?;
-    Some(if values.is_empty() { Argument::One(first) } else { Argument::Several })
+    in_pairs(&parse(query.unwrap_or_default()), name)
 }
 
-/// All values of a query argument; those without `=` are none.
+fn in_pairs(pairs: &Pairs, name: &str) -> Option<Argument> {
+    let mut values = pairs.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+    let first = values.next()?;
+    Some(match (first, values.next()) {
+        (_, Some(_)) => Argument::Several,
+        (Some(text), None) => Argument::One(text.clone()),
+        (None, None) => Argument::Other,
+    })
+}
+
+/// All values of a query argument; a name without `=` has none.
 pub fn all_in_query(query: Option<&str>, name: &str) -> Vec<String> {
-    let pairs = query.unwrap_or_default().split('&').filter(|pair| pair.contains('='));
-    pairs
-        .flat_map(|pair| url::form_urlencoded::parse(pair.as_bytes()))
-        .filter(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
-        .collect()
+    let pairs = parse(query.unwrap_or_default()).into_iter();
+    pairs.filter(|(known, _)| known == name).filter_map(|(_, value)| value).collect()
 }
 
-/// Takes an argument out of a query; the others stay as they are.
+/// Takes an argument out of a query; the others are written anew, as a browser does.
 pub fn without(query: &str, name: &str) -> String {
-    let is_other = |pair: &&str| !url::form_urlencoded::parse(pair.as_bytes()).any(|(key, _)| key == name);
-    query.split('&').filter(is_other).collect::<Vec<_>>().join("&")
+    let others = url::form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known != name);
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(others).finish().replace('+', "%20")
 }
 
 /// A body whose arguments can be read.
 #[derive(Debug)]
 pub enum Arguments {
     /// `application/x-www-form-urlencoded`.
-    Form(String),
+    Form(Pairs),
     /// `application/json`, an object.
     Json(serde_json::Map<String, Json>),
+    /// `multipart/form-data`.
+    Multipart(Multipart),
 }
 
 impl Arguments {
@@ -54,10 +98,11 @@ impl Arguments {
     /// # Errors
     /// What breaks the body.
     pub async fn read(context: &mut Context) -> Result<Option<Self>, BodyError> {
-        let kind =
-            context.inbound.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let json = kind.starts_with("application/json");
-        if !json && !kind.starts_with("application/x-www-form-urlencoded") {
+        let kind = context.inbound.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.unwrap_or_default().to_owned();
+        let is = |name: &str| kind.starts_with(name);
+        let (json, form) = (is("application/json"), is("application/x-www-form-urlencoded"));
+        if !json && !form && !is("multipart/form-data") {
             return Ok(None);
         }
         let data = match context.request_body(LARGEST_BODY).await {
@@ -65,34 +110,44 @@ impl Arguments {
             Err(BodyError::TooLarge { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        if json {
-            return Ok(serde_json::from_slice(&data).ok().map(Arguments::Json));
-        }
-        Ok(String::from_utf8(data.into()).ok().map(Arguments::Form))
+        Ok(if json {
+            serde_json::from_slice(&data).ok().map(Arguments::Json)
+        } else if form {
+            String::from_utf8(data.into()).ok().map(|text| Arguments::Form(parse(&text)))
+        } else {
+            Multipart::read(&kind, data).await.map(Arguments::Multipart)
+        })
     }
 
     /// An argument by name.
     pub fn get(&self, name: &str) -> Option<Argument> {
         match self {
-            Arguments::Form(form) => in_query(Some(form), name),
-            Arguments::Json(members) => match members.get(name)? {
-                Json::String(text) => Some(Argument::One(text.clone())),
-                Json::Array(_) | Json::Object(_) => Some(Argument::Several),
-                _ => None,
-            },
+            Arguments::Form(pairs) => in_pairs(pairs, name),
+            Arguments::Json(members) => Some(match members.get(name)? {
+                Json::String(text) => Argument::One(text.clone()),
+                Json::Array(_) | Json::Object(_) => Argument::Several,
+                _ => Argument::Other,
+            }),
+            Arguments::Multipart(form) => {
+                form.get(name).map(|value| Argument::One(String::from_utf8_lossy(value).into_owned()))
+            }
         }
     }
 
-    /// Takes an argument out, and gives the body that is left.
-    pub fn remove(&mut self, name: &str) -> Vec<u8> {
+    /// The body without one of its arguments.
+    pub fn without(self, name: &str) -> Vec<u8> {
         match self {
-            Arguments::Form(form) => {
-                *form = without(form, name);
-                form.clone().into_bytes()
+            Arguments::Form(mut pairs) => {
+                pairs.retain(|(known, _)| known != name);
+                write(pairs).into_bytes()
             }
-            Arguments::Json(members) => {
+            Arguments::Json(mut members) => {
                 members.remove(name);
-                serde_json::to_vec(members).unwrap_or_default()
+                serde_json::to_vec(&members).unwrap_or_default()
+            }
+            Arguments::Multipart(mut form) => {
+                form.remove(name);
+                form.write()
             }
         }
     }
@@ -107,9 +162,11 @@ mod tests {
         let query = Some("a=1&b=%20x&a=2&c&d=");
         assert_eq!(in_query(query, "a"), Some(Argument::Several));
         assert_eq!(in_query(query, "b"), Some(Argument::One(" x".into())));
-        assert_eq!(in_query(query, "c"), None);
+        assert_eq!(in_query(query, "c"), Some(Argument::Other));
         assert_eq!(in_query(query, "d"), Some(Argument::One(String::new())));
         assert_eq!(in_query(None, "a"), None);
-        assert_eq!(without("a=1&b=%20x&a=2&c&d=", "a"), "b=%20x&c&d=");
+        assert_eq!(all_in_query(query, "a"), ["1", "2"]);
+        assert_eq!(without("a=1&b=%20x&a=2&d=", "a"), "b=%20x&d=");
+        assert_eq!(write(parse("z=1&a=%20&m")), "a=%20&m&z=1");
     }
 }

@@ -2,6 +2,9 @@
 
 use super::{Failure, Flow, Instance};
 use crate::gateway::proxy::{Context, Credential};
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use serde_json::Value as Json;
@@ -87,6 +90,26 @@ impl Common {
     }
 }
 
+/// What follows a scheme's name (given without its first letter, which may be large or small) anywhere in a header.
+pub fn after_scheme<'a>(text: &'a str, initials: [char; 2], rest: &str) -> Option<&'a str> {
+    text.match_indices(rest).find_map(|(at, name)| {
+        let before = text.get(..at)?;
+        initials
+            .iter()
+            .any(|initial| before.ends_with(*initial))
+            .then(|| text.get(at + name.len()..))
+            .flatten()
+    })
+}
+
+/// Decodes Base64 as leniently as Kong's server: padding may be missing, and whatever follows it does not count.
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let config = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone);
+    GeneralPurpose::new(&STANDARD, config).decode(text.split('=').next().unwrap_or_default()).ok()
+}
+
 /// A challenge such as `Key realm="..."`; without a realm only its scheme.
 pub fn challenge(scheme: &str, realm: Option<&str>) -> Option<HeaderValue> {
     let text = match realm {
@@ -94,4 +117,21 @@ pub fn challenge(scheme: &str, realm: Option<&str>) -> Option<HeaderValue> {
         None => scheme.to_owned(),
     };
     HeaderValue::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_found_as_kong_finds_them() {
+        let basic = |text| after_scheme(text, ['B', 'b'], "asic");
+        assert_eq!(basic("Basic YTpi"), Some(" YTpi"));
+        assert_eq!(basic("x basicYTpi"), Some("YTpi"));
+        assert_eq!(basic("BASIC YTpi"), None);
+        for text in ["YTpi", "YWE6Yg==", "YWE6Yg", "YWE6Yh", "YTpi=and more"] {
+            assert!(decode_base64(text).is_some(), "{text}");
+        }
+        assert_eq!(decode_base64("!!!"), None);
+    }
 }

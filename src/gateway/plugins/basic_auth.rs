@@ -1,12 +1,10 @@
 //! `basic-auth`: clients show a user name and a password.
 
-use super::auth::{Common, Refusal, challenge};
+use super::auth::{Common, Refusal, after_scheme, challenge, decode_base64};
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin};
 use crate::gateway::proxy::{Context, Credential};
 use crate::value::Value;
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION};
 use sha1::{Digest, Sha1};
@@ -58,12 +56,12 @@ impl BasicAuth {
 
     /// The credential of the user that a header names, and the password that it gives.
     fn given(&self, context: &mut Context, header: HeaderName) -> Option<(Option<Arc<Credential>>, String)> {
-        let text = context.inbound.headers.get(&header)?.to_str().ok()?.trim_start().to_owned();
+        let shown = context.inbound.headers.get(&header)?;
         if self.hide {
             context.outbound.headers.remove(&header);
         }
-        let encoded = text.strip_prefix("Basic").or_else(|| text.strip_prefix("basic"))?.trim();
-        let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+        let encoded = after_scheme(shown.to_str().ok()?, ['B', 'b'], "asic")?.trim();
+        let decoded = String::from_utf8(decode_base64(encoded)?).ok()?;
         let (user, password) = decoded.split_once(':')?;
         if user.is_empty() {
             return None;

@@ -13,17 +13,26 @@ pub const ENTRY: Entry = Entry { name: "bot-detection", priority: 2500, build };
 
 /// What programs call themselves that are no browsers.
 const BOTS: &[&str] = &[
-    // Crawlers, spiders and scrapers by their names and versions.
-    r"(?i)[a-z0-9_.-]{0,50}(?:bot|spider|crawler|crawl|scraper|scrape|archiver|indexer)[a-z0-9_-]{0,50}[ /;]v?\d",
-    r"(?i)\b(?:googlebot|bingbot|bingpreview|slurp|yandex\w*bot|baidu\s?spider|duckduckbot|semrushbot|mj12bot|twitterbot)",
-    r"facebookexternalhit/\d|Google.*/\+/web/snippet|Mediapartners-Google|ia_archiver|heritrix|Pingdom\.com_bot",
-    r"(?i)\b(?:nutch|scrapy|scrubby|larbin|htdig|findlinks|grub-client|xenu link sleuth|slack-imgproxy|slackbot)",
+    // Whatever says that it crawls, and names that end so before a version.
+    r"(?i:spider|crawl)|[Ss]crape",
+    r"(?:[Aa]rchiver|[Ii]ndexer|[Ss]craper|[Bb]ot|[Ss]pider|[Cc]rawl[a-z]{0,50})[/ ]\d",
+    // Crawlers of search engines, and what fetches pages for previews, feeds and statistics.
+    r"bingbot|BingPreview|Googlebot|AdsBot-Google|Mediapartners-Google|AppEngine-Google|Google SketchUp|msnbot",
+    r"msrbot|Slurp|Yahoo! Slurp|YahooSeeker|Yandex\w|[Bb]ai[Dd]u[Ss]pider-|altavista|lycos|Ask Jeeves|Daumoa|Yeti\b",
+    r"Twitterbot|LinkedInBot|WhatsApp|Slackbot-LinkExpanding|Slack-ImgProxy|facebookexternalhit/\d|Mail\.RU_Bot",
+    r"SemrushBot|MJ12bot|Qwantify|Genieo|BUbiNG|gigabot|seekbot|blitzbot|furlbot|YodaoBot|ZeBot|ZyBorg|Linguee Bot",
+    r"heritrix|ia_archiver|InternetArchive|archive.{0,30}\.org_bot|archiver|Nutch|Scrapy|Scrubby|larbin|htdig",
+    r"holmes|ichiro|findlinks|grub-client|gsa-crawler|masscan|WhatWeb|Web-sniffer|netresearch|Checklinks|Wotbox",
+    r"Xenu(?:.s|) Link Sleuth|URL2PNG|WebThumb|ThumbShotsBot|PagePeeker|PagesInventory|favicon|SimplePie|SimpleRSS",
+    r"BlogBridge|Bloglovin|Netvibes|NewsGator|Feedbin|Tiny Tiny RSS|WordPress|Stringer|Kraken|Pompos|scooter|Riddler",
+    r"Google.*/\+/web/snippet|\b(?:Steeler|Goodzer|Grub|Argus|BoardReader|WebZIP|PostPost|envolk)/\d",
     // Libraries that send requests.
-    r"(?:Apache-HttpClient|Go-http-client|Google-HTTP-Java-Client|Python-urllib|okhttp|reqwest|axios|scalaj-http)",
-    r"(?:WinHTTP|JNLP|HttpMonitor|TLSProber|aihttp|unirest-\w+)",
-    r"\b(?:Boto3?|JetS3t|aws-(?:cli|sdk-\w+)|s3fs)/\d+",
+    r"Apache-HttpClient|Go-http-client|Google-HTTP-Java-Client|scalaj-http|http%20client|Python-urllib|okhttp",
+    r"aihttp|reqwest|axios|WinHTTP|JNLP|HttpMonitor|TLSProber|unirest-(?:java|python|ruby|nodejs|php|net)",
+    r"\b(?:Boto3?|JetS3t|aws-(?:cli|sdk-\w+)|s3fs)/\d+\.\d",
     // Measuring stations.
-    r" PTST/\d+\.?\d*$|MSIECrawler|Catchpoint|GomezAgent|WebThumb|netresearch",
+    r" PTST/\d+\.?\d+$|MSIE \d+\.\d+.*;.* MSIECrawler|Pingdom\.com_bot_version_\d|Catchpoint|GomezAgent|SiteCon",
+    r"YottaaMonitor|SEOstats|InfuzApp",
 ];
 
 struct BotDetection {
@@ -75,7 +84,9 @@ mod tests {
         for agent in [
             "Mozilla/5.0 (compatible; Googlebot/2.1; +http://x)",
             "Go-http-client/1.1",
-            "my-crawler/3",
+            "my-crawler",
+            "fine-bot/2",
+            "WordPress/6",
             "Scrapy/2.5",
         ] {
             assert!(is_bot(agent), "{agent}");

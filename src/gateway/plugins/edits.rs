@@ -2,6 +2,7 @@
 
 use super::{ConfigError, Instance};
 use http::header::HeaderName;
+use serde_json::{Map, Value as Json};
 
 /// One entry of a list: a name, and what follows the colon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,11 @@ pub struct Edit {
 }
 
 impl Edit {
+    /// Whether there is a value. An entry such as `name:` has none, and then there is nothing to add.
+    pub fn has_value(&self) -> bool {
+        !self.value.is_empty()
+    }
+
     /// The name as a header's.
     pub fn header(&self) -> Option<HeaderName> {
         HeaderName::from_bytes(self.name.as_bytes()).ok()
@@ -71,6 +77,19 @@ impl Edits {
             None => Ok(()),
         }
     }
+}
+
+/// Adds a value to a member of a JSON object: a text becomes a list, and so does what is absent.
+pub fn append(members: &mut Map<String, Json>, name: &str, value: Json) {
+    let appended = match members.remove(name) {
+        Some(text @ Json::String(_)) => vec![text, value],
+        Some(Json::Array(mut items)) => {
+            items.push(value);
+            items
+        }
+        _ => vec![value],
+    };
+    members.insert(name.to_owned(), Json::Array(appended));
 }
 
 fn edit(text: &str) -> Edit {

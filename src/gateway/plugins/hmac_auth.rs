@@ -1,6 +1,6 @@
 //! `hmac-auth`: clients sign parts of the request.
 
-use super::auth::{Common, Refusal, challenge};
+use super::auth::{Common, Refusal, challenge, decode_base64};
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin};
 use crate::gateway::proxy::{BodyError, Context, Credential};
 use crate::value::Value;
@@ -11,9 +11,10 @@ use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use regex::Regex;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// The plugin's line in the table.
@@ -23,6 +24,8 @@ const NOT_VERIFIED: &str = "HMAC signature cannot be verified";
 const NO_MATCH: &str = "HMAC signature does not match";
 const NO_DATE: &str =
     "HMAC signature cannot be verified, a valid date or x-date header is required for HMAC Authentication";
+/// What a client writes.
+const FORM: &str = r#"[Hh]mac\s*username="(.+)",\s*algorithm="(.+)",\s*headers="(.+)",\s*signature="(.+)""#;
 /// The largest body whose digest is checked, in bytes.
 const LARGEST_BODY: usize = 32 * 1024 * 1024;
 
@@ -100,7 +103,7 @@ impl HmacAuth {
         let credential =
             context.snapshot.credential("hmacauth_credentials", &signature.username).ok_or(NOT_VERIFIED)?;
         let secret = credential.row.get("secret").and_then(Value::exposed_str).unwrap_or_default();
-        let given = STANDARD.decode(&signature.signature).unwrap_or_default();
+        let given = decode_base64(&signature.signature).unwrap_or_default();
         let text = signature.signed_text(context);
         if !is_signed(&signature.algorithm, secret.as_bytes(), text.as_bytes(), &given) {
             return Err(NO_MATCH);
@@ -121,20 +124,16 @@ impl HmacAuth {
 }
 
 impl Signature {
-    /// Reads `hmac username="...", algorithm="...", headers="...", signature="..."`.
+    /// Reads `hmac username="...", algorithm="...", headers="...", signature="..."`, in this order.
     fn parse(text: &str) -> Option<Self> {
-        let text = text.trim_start();
-        let rest = text.strip_prefix("hmac").or_else(|| text.strip_prefix("Hmac"))?;
-        let mut parts = ["username", "algorithm", "headers", "signature"].iter().map(|name| {
-            let start = rest.find(&format!("{name}=\""))? + name.len() + 2;
-            let value = rest.get(start..)?;
-            value.split('"').next().filter(|value| !value.is_empty()).map(str::to_owned)
-        });
+        static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
+        let pattern = PATTERN.get_or_init(|| Regex::new(FORM).ok()).as_ref()?;
+        let (_, [username, algorithm, headers, signature]) = pattern.captures(text)?.extract();
         Some(Signature {
-            username: parts.next()??,
-            algorithm: parts.next()??,
-            headers: parts.next()??.split(' ').map(str::to_owned).collect(),
-            signature: parts.next()??,
+            username: username.to_owned(),
+            algorithm: algorithm.to_owned(),
+            headers: headers.split(' ').map(str::to_owned).collect(),
+            signature: signature.to_owned(),
         })
     }
 
@@ -184,4 +183,18 @@ async fn is_body_whole(context: &mut Context) -> Result<bool, Failure> {
         }
         None => data.is_empty(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_read_in_one_order_only() {
+        let text = r#"Hmac username="amy", algorithm="hmac-sha1",headers="date x-b", signature="c2ln""#;
+        let read = Signature::parse(text);
+        assert_eq!(read.map(|s| (s.username, s.headers.len())), Some(("amy".to_owned(), 2)));
+        let turned = r#"hmac algorithm="hmac-sha1", username="amy", headers="date", signature="c2ln""#;
+        assert!(Signature::parse(turned).is_none());
+    }
 }

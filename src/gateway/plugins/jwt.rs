@@ -1,6 +1,6 @@
 //! `jwt`: clients show a signed token that names a key of a consumer.
 
-use super::auth::{Common, Refusal, challenge};
+use super::auth::{Common, Refusal, after_scheme, challenge};
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin, arguments};
 use crate::gateway::proxy::{self, Context, Credential};
 use crate::value::Value;
@@ -187,13 +187,8 @@ impl Jwt {
         }
         for name in &self.headers {
             let value = context.inbound.headers.get(&**name).and_then(|value| value.to_str().ok());
-            let bearer = value.map(str::trim_start).and_then(|value| {
-                value
-                    .strip_prefix("Bearer")
-                    .or_else(|| value.strip_prefix("bearer"))
-                    .filter(|t| t.starts_with(' '))
-            });
-            if let Some(token) = bearer {
+            let bearer = value.and_then(|value| after_scheme(value, ['B', 'b'], "earer"));
+            if let Some(token) = bearer.filter(|token| token.starts_with(char::is_whitespace)) {
                 add(token.trim_start());
             }
         }

@@ -81,28 +81,43 @@ impl KeyAuth {
                 }
                 found = body.as_ref().and_then(|body| body.get(name));
             }
-            if found.is_none() {
-                continue;
-            }
-            if self.hide && matches!(found, Some(Argument::One(_))) {
-                if let Some(header) = header {
-                    context.outbound.headers.remove(header);
+            match found {
+                None | Some(Argument::Other) => continue,
+                Some(Argument::One(_)) if self.hide => {
+                    self.hide(context, header.as_ref(), name, body).await?
                 }
-                if let Some(query) = &context.outbound.query {
-                    let rest = arguments::without(query, name);
-                    context.outbound.query = (!rest.is_empty()).then_some(rest);
-                }
-                if self.in_body && body.is_none() {
-                    body = Arguments::read(context).await?;
-                }
-                if let Some(body) = &mut body {
-                    let rest = body.remove(name);
-                    context.outbound.set_body(rest);
-                }
+                Some(_) => {}
             }
             return Ok(found);
         }
         Ok(None)
+    }
+
+    /// Takes the key out of the request that goes on, wherever it stands.
+    async fn hide(
+        &self,
+        context: &mut Context,
+        header: Option<&HeaderName>,
+        name: &str,
+        body: Option<Arguments>,
+    ) -> Result<(), Failure> {
+        if let Some(header) = header {
+            context.outbound.headers.remove(header);
+        }
+        if let Some(query) = &context.outbound.query {
+            let rest = arguments::without(query, name);
+            context.outbound.query = (!rest.is_empty()).then_some(rest);
+        }
+        if self.in_body {
+            let body = match body {
+                Some(body) => Some(body),
+                None => Arguments::read(context).await?,
+            };
+            if let Some(body) = body {
+                context.outbound.set_body(body.without(name));
+            }
+        }
+        Ok(())
     }
 }
 

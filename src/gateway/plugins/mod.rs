@@ -20,6 +20,7 @@ mod basic_auth;
 mod bot_detection;
 mod correlation_id;
 mod cors;
+mod counters;
 mod edits;
 mod hmac_auth;
 mod http_log;
@@ -27,6 +28,7 @@ mod ip_restriction;
 mod jwt;
 mod key_auth;
 mod log_entry;
+mod multipart;
 mod periods;
 pub mod prometheus;
 mod proxy_cache;
@@ -37,6 +39,7 @@ mod redis_counters;
 mod request_size_limiting;
 mod request_termination;
 mod request_transformer;
+mod response_ratelimiting;
 mod response_transformer;
 mod shared;
 mod socket_logs;
@@ -93,6 +96,7 @@ pub static TABLE: &[Entry] = &[
     request_size_limiting::ENTRY,
     request_termination::ENTRY,
     request_transformer::ENTRY,
+    response_ratelimiting::ENTRY,
     response_transformer::ENTRY,
     socket_logs::FILE,
     socket_logs::SYSLOG,

@@ -5,8 +5,8 @@ use crate::gateway::proxy::{Body, BodyError, Context};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES, HeaderMap,
-    HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderName,
+    HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Response, StatusCode, response};
 use sha2::{Digest, Sha256};
@@ -100,10 +100,7 @@ impl Plugin for ProxyCache {
     async fn access(&self, context: &mut Context) -> Result<Flow, Failure> {
         let asked = Directives::read(&context.inbound.headers);
         let method = context.inbound.method.as_str();
-        let forbidden = self.cache_control
-            && (asked.has("no-store")
-                || asked.has("no-cache")
-                || context.inbound.headers.contains_key(AUTHORIZATION));
+        let forbidden = self.cache_control && (asked.has("no-store") || asked.has("no-cache"));
         if forbidden || !self.methods.iter().any(|known| **known == *method) {
             context.state.insert(State { status: "Bypass", key: None });
             return Ok(Flow::Continue);
@@ -143,7 +140,7 @@ impl Plugin for ProxyCache {
         {
             head.headers.insert(CACHE_KEY, key);
         }
-        if state.key.is_some() && (!context.record.proxied || self.lifetime(head).is_none()) {
+        if state.key.is_some() && self.lifetime(head).is_none() {
             state = State { status: "Bypass", key: None };
         }
         if self.show_status {

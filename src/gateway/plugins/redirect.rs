@@ -1,7 +1,7 @@
 //! `redirect`: requests are sent elsewhere.
 
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin, status};
-use crate::gateway::proxy::{Body, Context};
+use crate::gateway::proxy::{Body, Context, normalize_path};
 use async_trait::async_trait;
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
@@ -36,7 +36,8 @@ impl Plugin for Redirect {
             None => self.location.clone(),
             Some(base) => {
                 let mut target = base.clone();
-                target.set_path(context.inbound.uri.path());
+                let path = context.inbound.uri.path();
+                target.set_path(normalize_path(path).as_deref().unwrap_or(path));
                 target.set_query(context.inbound.uri.query().filter(|query| !query.is_empty()));
                 HeaderValue::from_str(target.as_str()).map_err(|e| Failure::new(e.to_string()))?
             }

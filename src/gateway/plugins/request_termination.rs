@@ -1,7 +1,7 @@
 //! `request-termination`: requests end here, with an answer of the operator's.
 
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin, status};
-use crate::gateway::proxy::{Body, BodyError, Context};
+use crate::gateway::proxy::{Body, BodyError, Context, normalize_path};
 use async_trait::async_trait;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
@@ -86,9 +86,15 @@ impl RequestTermination {
         for (name, value) in &inbound.headers {
             headers.insert(name.to_string(), String::from_utf8_lossy(value.as_bytes()).into());
         }
-        let captures = context.captures.iter().map(|(name, text)| (name.to_string(), Json::from(&**text)));
+        let (unnamed, named): (Vec<_>, Vec<_>) = context
+            .captures
+            .iter()
+            .map(|(name, text)| (name.to_string(), Json::from(&**text)))
+            .partition(|(name, _)| name.bytes().all(|byte| byte.is_ascii_digit()));
+        let path = normalize_path(inbound.uri.path());
         Ok(json!({
             "message": self.message,
+            "kong": { "worker_pid": std::process::id() },
             "request": {
                 "scheme": inbound.scheme,
                 "host": inbound.host,
@@ -98,8 +104,11 @@ impl RequestTermination {
                 "raw_body": body,
                 "body": serde_json::from_str::<Json>(&body).ok(),
                 "method": inbound.method.as_str(),
-                "path": inbound.uri.path(),
-                "uri_captures": captures.collect::<Map<_, _>>(),
+                "path": path,
+                "uri_captures": {
+                    "named": named.into_iter().collect::<Map<_, _>>(),
+                    "unnamed": unnamed.into_iter().map(|(_, text)| text).collect::<Vec<_>>(),
+                },
             },
             "matched_route": context.route.as_ref().map(|route| &*route.row),
             "matched_service": context.service.as_ref().map(|service| &*service.row),

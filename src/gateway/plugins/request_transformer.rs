@@ -1,13 +1,14 @@
 //! `request-transformer`: edits the method, path, query, headers and body of requests on their way to the upstream.
 
-use super::edits::{Edit, Edits};
+use super::arguments::{Pairs, parse, write};
+use super::edits::{Edit, Edits, append};
+use super::multipart::Multipart;
 use super::template::Template;
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin};
-use crate::gateway::proxy::Context;
+use crate::gateway::proxy::{Context, escape_path, is_own_header};
 use async_trait::async_trait;
 use http::header::{CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderValue, Method};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,18 +18,6 @@ pub const ENTRY: Entry = Entry { name: "request-transformer", priority: 801, bui
 
 /// The largest body that is transformed, in bytes.
 const LARGEST_BODY: usize = 32 * 1024 * 1024;
-/// What is escaped in arguments.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*');
-
 struct RequestTransformer {
     method: Option<Method>,
     uri: Option<Template>,
@@ -37,9 +26,6 @@ struct RequestTransformer {
     body: Edits,
     templates: HashMap<Box<str>, Template>,
 }
-
-/// Arguments in order. One without `=` has no value.
-type Arguments = Vec<(String, Option<String>)>;
 
 fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
     let (headers, query, body) =
@@ -69,7 +55,10 @@ impl Plugin for RequestTransformer {
     async fn access(&self, context: &mut Context) -> Result<Flow, Failure> {
         if let Some(uri) = &self.uri {
             let path = uri.render(context);
-            context.outbound.path = utf8_path(&path);
+            if !path.starts_with('/') {
+                return Err(Failure::new("replace.uri: the path must start with /"));
+            }
+            context.outbound.path = escape_path(path);
         }
         self.change_method(context).await?;
         self.change_headers(context);
@@ -96,7 +85,7 @@ impl RequestTransformer {
         let Some(method) = &self.method else { return Ok(()) };
         context.outbound.method = method.clone();
         if [Method::GET, Method::HEAD, Method::TRACE].contains(method)
-            && form(context) == Some(Form::Arguments)
+            && form(context).is_some_and(|(form, _)| form == Form::Pairs)
         {
             let data = context.request_body(LARGEST_BODY).await?;
             let more = parse(&String::from_utf8_lossy(&data));
@@ -111,14 +100,13 @@ impl RequestTransformer {
 
     fn change_headers(&self, context: &mut Context) {
         let edits = &self.headers;
-        for edit in &edits.remove {
-            if let Some(name) = edit.header().filter(|name| *name != HOST) {
-                context.outbound.headers.remove(name);
-            }
+        let editable = |edit: &Edit| edit.header().filter(|name| !is_own_header(name));
+        for name in edits.remove.iter().filter_map(editable) {
+            context.outbound.headers.remove(name);
         }
         for edit in &edits.rename {
             let new = self.value(edit, context).parse::<HeaderName>();
-            let (Some(old), Ok(new)) = (edit.header(), new) else { continue };
+            let (Some(old), Ok(new)) = (editable(edit), new) else { continue };
             let headers = &mut context.outbound.headers;
             let values: Vec<HeaderValue> = headers.get_all(&old).iter().cloned().collect();
             if !values.is_empty() && old != new {
@@ -129,38 +117,43 @@ impl RequestTransformer {
                 }
             }
         }
+        for edit in edits.replace.iter().filter(|edit| edit.header() == Some(HOST) && edit.has_value()) {
+            context.outbound.host_header = Some(self.value(edit, context).into());
+        }
         for (list, only_present) in [(&edits.replace, true), (&edits.add, false)] {
-            for edit in list {
-                let text = self.value(edit, context);
-                let Some(name) = edit.header() else { continue };
-                if name == HOST {
-                    if only_present {
-                        context.outbound.host_header = Some(text.into());
-                    }
-                } else if context.outbound.headers.contains_key(&name) == only_present
-                    && let Ok(value) = HeaderValue::from_str(&text)
+            for edit in list.iter().filter(|edit| edit.has_value()) {
+                if let (Some(name), Ok(value)) =
+                    (editable(edit), HeaderValue::from_str(&self.value(edit, context)))
+                    && context.outbound.headers.contains_key(&name) == only_present
                 {
                     context.outbound.headers.insert(name, value);
                 }
             }
         }
-        for edit in &edits.append {
+        for edit in edits.append.iter().filter(|edit| edit.has_value()) {
             let value = HeaderValue::from_str(&self.value(edit, context));
-            if let (Some(name), Ok(value)) = (edit.header().filter(|name| *name != HOST), value) {
+            if let (Some(name), Ok(value)) = (editable(edit), value) {
                 context.outbound.headers.append(name, value);
             }
         }
     }
 
     async fn change_body(&self, context: &mut Context) -> Result<(), Failure> {
-        let Some(form) = form(context).filter(|_| !self.body.is_empty()) else { return Ok(()) };
+        let Some((form, kind)) = form(context).filter(|_| !self.body.is_empty()) else { return Ok(()) };
         let data = context.request_body(LARGEST_BODY).await?;
         let changed = match form {
-            Form::Arguments => {
+            Form::Pairs => {
                 let mut arguments = parse(&String::from_utf8_lossy(&data));
                 self.change(&self.body, &mut arguments, context);
-                write(&arguments).into_bytes()
+                write(arguments).into_bytes()
             }
+            Form::Multipart => match Multipart::read(&kind, data).await {
+                Some(mut parts) => {
+                    self.change_parts(&mut parts, context);
+                    parts.write()
+                }
+                None => return Ok(()),
+            },
             Form::Json => {
                 let mut members = match serde_json::from_slice(&data) {
                     Ok(Json::Object(members)) => members,
@@ -176,8 +169,8 @@ impl RequestTransformer {
         Ok(())
     }
 
-    fn change(&self, edits: &Edits, arguments: &mut Arguments, context: &Context) {
-        let has = |arguments: &Arguments, name: &str| arguments.iter().any(|(known, _)| known == name);
+    fn change(&self, edits: &Edits, arguments: &mut Pairs, context: &Context) {
+        let has = |arguments: &Pairs, name: &str| arguments.iter().any(|(known, _)| known == name);
         for edit in &edits.remove {
             arguments.retain(|(name, _)| *name != *edit.name);
         }
@@ -191,102 +184,94 @@ impl RequestTransformer {
                     .for_each(|(name, _)| name.clone_from(&new));
             }
         }
+        let pair = |edit: &Edit| (edit.name.to_string(), Some(self.value(edit, context)));
         for edit in &edits.replace {
             if has(arguments, &edit.name) {
                 arguments.retain(|(name, _)| *name != *edit.name);
-                arguments.push((edit.name.to_string(), Some(self.value(edit, context))));
+                arguments.extend(edit.has_value().then(|| pair(edit)));
             }
         }
-        for edit in &edits.add {
+        for edit in edits.add.iter().filter(|edit| edit.has_value()) {
             if !has(arguments, &edit.name) {
-                arguments.push((edit.name.to_string(), Some(self.value(edit, context))));
+                arguments.push(pair(edit));
             }
         }
-        for edit in &edits.append {
-            arguments.push((edit.name.to_string(), Some(self.value(edit, context))));
+        arguments.extend(edits.append.iter().filter(|edit| edit.has_value()).map(pair));
+    }
+
+    fn change_parts(&self, parts: &mut Multipart, context: &Context) {
+        let edits = &self.body;
+        for edit in &edits.rename {
+            let new = self.value(edit, context);
+            if let Some(value) = parts.get(&edit.name).filter(|_| new != *edit.name).map(<[u8]>::to_vec) {
+                parts.set(&new, value);
+                parts.remove(&edit.name);
+            }
+        }
+        edits.remove.iter().for_each(|edit| parts.remove(&edit.name));
+        for (list, only_present) in [(&edits.replace, true), (&edits.add, false)] {
+            for edit in list.iter().filter(|edit| edit.has_value()) {
+                if parts.get(&edit.name).is_some() == only_present {
+                    parts.set(&edit.name, self.value(edit, context));
+                }
+            }
         }
     }
 
     fn change_members(&self, members: &mut Map<String, Json>, context: &Context) {
         let edits = &self.body;
+        let present = |members: &Map<String, Json>, name: &str| {
+            members.get(name).is_some_and(|value| *value != Json::Bool(false))
+        };
         for edit in &edits.remove {
             members.remove(&*edit.name);
         }
         for edit in &edits.rename {
-            if let Some(value) = members.remove(&*edit.name) {
+            if present(members, &edit.name)
+                && let Some(value) = members.remove(&*edit.name)
+            {
                 members.insert(self.value(edit, context), value);
             }
         }
-        let present = |members: &Map<String, Json>, name: &str| {
-            members.get(name).is_some_and(|v| *v != Json::Bool(false))
-        };
         for edit in &edits.replace {
             if present(members, &edit.name) {
-                members.insert(edit.name.to_string(), self.value(edit, context).into());
+                members.remove(&*edit.name);
+                if edit.has_value() {
+                    members.insert(edit.name.to_string(), self.value(edit, context).into());
+                }
             }
         }
-        for edit in &edits.add {
+        for edit in edits.add.iter().filter(|edit| edit.has_value()) {
             if !present(members, &edit.name) {
                 members.insert(edit.name.to_string(), self.value(edit, context).into());
             }
         }
-        for edit in &edits.append {
-            let value = Json::from(self.value(edit, context));
-            let appended = match members.remove(&*edit.name) {
-                Some(text @ Json::String(_)) => vec![text, value],
-                Some(Json::Array(mut items)) => {
-                    items.push(value);
-                    items
-                }
-                _ => vec![value],
-            };
-            members.insert(edit.name.to_string(), Json::Array(appended));
+        for edit in edits.append.iter().filter(|edit| edit.has_value()) {
+            append(members, &edit.name, self.value(edit, context).into());
         }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    Arguments,
+    Pairs,
     Json,
+    Multipart,
 }
 
-fn form(context: &Context) -> Option<Form> {
-    let kind = context.outbound.headers.get(CONTENT_TYPE)?.to_str().ok()?.to_ascii_lowercase();
-    if kind.contains("application/json") {
-        Some(Form::Json)
-    } else if kind.contains("application/x-www-form-urlencoded") {
-        Some(Form::Arguments)
-    } else {
-        None
-    }
+/// The form of the body, and its `Content-Type`.
+fn form(context: &Context) -> Option<(Form, String)> {
+    let kind = context.outbound.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let forms = [
+        ("application/json", Form::Json),
+        ("multipart/form-data", Form::Multipart),
+        ("application/x-www-form-urlencoded", Form::Pairs),
+    ];
+    let lower = kind.to_ascii_lowercase();
+    let (_, form) = forms.into_iter().find(|(name, _)| lower.contains(name))?;
+    Some((form, kind.to_owned()))
 }
 
-fn parse(text: &str) -> Arguments {
-    text.split('&')
-        .filter_map(|pair| {
-            let (name, value) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
-            Some((name.into_owned(), pair.contains('=').then(|| value.into_owned())))
-        })
-        .collect()
-}
-
-fn write(arguments: &Arguments) -> String {
-    let escape = |text: &str| utf8_percent_encode(text, ESCAPED).to_string();
-    let pair = |(name, value): &(String, Option<String>)| match value {
-        Some(value) => format!("{}={}", escape(name), escape(value)),
-        None => escape(name),
-    };
-    arguments.iter().map(pair).collect::<Vec<_>>().join("&")
-}
-
-/// Sets the query; as Kong does, sorted by name.
-fn set_query(context: &mut Context, mut arguments: Arguments) {
-    arguments.sort_by(|(a, _), (b, _)| a.cmp(b));
-    context.outbound.query = (!arguments.is_empty()).then(|| write(&arguments));
-}
-
-fn utf8_path(path: &str) -> String {
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    crate::gateway::proxy::escape_path(path)
+fn set_query(context: &mut Context, arguments: Pairs) {
+    context.outbound.query = (!arguments.is_empty()).then(|| write(arguments));
 }

@@ -1,6 +1,6 @@
 //! `response-transformer`: edits the headers of answers, and the members of their JSON bodies.
 
-use super::edits::Edits;
+use super::edits::{Edits, append};
 use super::{ConfigError, Entry, Failure, Instance, Plugin};
 use crate::gateway::proxy::Context;
 use async_trait::async_trait;
@@ -69,27 +69,28 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Edits headers. What `rename`, `replace` and `add` ask for is whether a header was there at the beginning.
 fn edit_headers(edits: &Edits, headers: &mut HeaderMap) {
+    let before = headers.clone();
     let value = |text: &str| HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
     for edit in &edits.remove {
         edit.header().map(|name| headers.remove(name));
     }
     for edit in &edits.rename {
         let (Some(old), Ok(new)) = (edit.header(), edit.value.parse::<http::HeaderName>()) else { continue };
-        let values: Vec<HeaderValue> = headers.get_all(&old).iter().cloned().collect();
-        if values.is_empty() || old == new {
+        if !before.contains_key(&old) {
             continue;
         }
-        headers.remove(&old);
         headers.remove(&new);
-        for value in values {
-            headers.append(&new, value);
+        for value in before.get_all(&old) {
+            headers.append(&new, value.clone());
         }
+        headers.remove(&old);
     }
     for (edits, only_present) in [(&edits.replace, true), (&edits.add, false)] {
         for edit in edits {
             if let (Some(name), Some(value)) = (edit.header(), value(&edit.value))
-                && headers.contains_key(&name) == only_present
+                && before.contains_key(&name) == only_present
             {
                 headers.insert(name, value);
             }
@@ -129,26 +130,18 @@ impl ResponseTransformer {
             }
         }
         for (number, edit) in self.json.append.iter().enumerate() {
-            let Some(value) = typed(&edit.value, self.append_types.get(number).map(Box::as_ref)) else {
-                continue;
-            };
-            let appended = match members.remove(&*edit.name) {
-                Some(text @ Json::String(_)) => vec![text, value],
-                Some(Json::Array(mut items)) => {
-                    items.push(value);
-                    items
-                }
-                _ => vec![value],
-            };
-            members.insert(edit.name.to_string(), Json::Array(appended));
+            if let Some(value) = typed(&edit.value, self.append_types.get(number).map(Box::as_ref)) {
+                append(members, &edit.name, value);
+            }
         }
     }
 }
 
-/// A configured value as its type says; text without a type. `None` when it is no value of the type.
+/// A configured value as its type says; text without a type. `None` when it is no value of the type. An entry without
+/// a value is the text `null`.
 fn typed(text: &str, kind: Option<&str>) -> Option<Json> {
+    let text = if text.is_empty() { "null" } else { text };
     match kind {
-        _ if text.is_empty() => None,
         Some("number") => serde_json::from_str::<serde_json::Number>(text.trim()).ok().map(Json::Number),
         Some("boolean") => Some(Json::Bool(text == "true")),
         _ => Some(Json::String(text.to_owned())),
@@ -191,7 +184,7 @@ mod tests {
             remove: edits("x-gone", ""),
             rename: edits("x-a", "x-b"),
             replace: edits("x-r", "new"),
-            add: edits("x-b", "not this"),
+            add: edits("x-b", "added"),
             append: edits("x-b", "2"),
         };
         let mut headers = HeaderMap::new();
@@ -200,7 +193,7 @@ mod tests {
         }
         edit_headers(&edits, &mut headers);
         assert!(!headers.contains_key("x-gone") && !headers.contains_key("x-a"));
-        assert_eq!(headers.get_all("x-b").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(headers.get_all("x-b").iter().collect::<Vec<_>>(), ["added", "2"]);
         assert_eq!(headers.get("x-r"), Some(&HeaderValue::from_static("new")));
     }
 }

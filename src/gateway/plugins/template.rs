@@ -4,7 +4,7 @@
 //! texts, numbers, `or`, and `..`. Anything else is refused when the configuration is read.
 
 use super::ConfigError;
-use super::arguments::all_in_query;
+use super::arguments::parse;
 use crate::gateway::proxy::Context;
 
 /// A text with expressions in it.
@@ -84,12 +84,13 @@ impl Term {
         match self {
             Term::Literal(text) => Some(text.clone()),
             Term::Field(Table::Headers, name) => {
-                let name = name.replace('_', "-");
-                let value = context.inbound.headers.get(name)?;
+                let value = context.header(&name.replace('_', "-").parse().ok()?)?;
                 Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
             }
             Term::Field(Table::Query, name) => {
-                all_in_query(context.inbound.uri.query(), name).into_iter().next()
+                let found =
+                    parse(context.outbound.query.as_deref()?).into_iter().find(|(known, _)| known == name);
+                found.map(|(_, value)| value.unwrap_or_else(|| "true".to_owned()))
             }
             Term::Field(Table::Captures, name) => {
                 context.captures.iter().find(|(known, _)| **known == **name).map(|(_, text)| text.to_string())

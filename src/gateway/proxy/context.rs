@@ -9,7 +9,7 @@ use super::views::{Consumer, Credential, Route, Service};
 use crate::gateway::plugins::Failure;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Response, StatusCode, Uri, Version};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -256,6 +256,14 @@ impl Context {
     /// It may be called once a request; a later call wins.
     pub fn forward_with(&mut self, forwarder: Arc<dyn Forward>) {
         self.forwarder = Some(forwarder);
+    }
+
+    /// A header of the request as earlier plugins left it, and of those that are the proxy's own, as the client sent
+    /// it. Of several values the first.
+    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        let headers =
+            if super::headers::is_own(name) { &self.inbound.headers } else { &self.outbound.headers };
+        headers.get(name)
     }
 
     /// Says who the client is and tells the upstream, as Kong does, in the `X-Consumer-*` headers.

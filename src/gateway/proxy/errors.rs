@@ -43,14 +43,13 @@ impl Form {
         }
     }
 
-    /// The form of one media range; `None` if it asks for something else.
-    fn of(range: &str) -> Option<Form> {
+    /// The form of one media range; JSON for all that Kong does not know.
+    fn of(range: &str) -> Form {
         match range.split(';').next().unwrap_or_default().trim() {
-            "application/json" | "application/*" | "*/*" => Some(Form::Json),
-            "text/html" | "text/*" => Some(Form::Html),
-            "text/plain" => Some(Form::Plain),
-            "application/xml" | "text/xml" => Some(Form::Xml),
-            _ => None,
+            "text/html" => Form::Html,
+            "text/plain" | "text/*" => Form::Plain,
+            "application/xml" => Form::Xml,
+            _ => Form::Json,
         }
     }
 
@@ -64,7 +63,7 @@ impl Form {
                 .find_map(|parameter| parameter.trim().strip_prefix("q="))
                 .map_or(1.0, |q| q.trim().parse::<f32>().unwrap_or(0.0));
             if quality > best.0 {
-                best = (quality, Form::of(range).unwrap_or(best.1));
+                best = (quality, Form::of(range));
             }
         }
         best.1
@@ -73,6 +72,9 @@ impl Form {
 
 /// An error in the form that the client accepts; JSON unless it asks for another.
 pub fn error(request: &HeaderMap, status: StatusCode, message: &str, request_id: &str) -> Response<Body> {
+    if is_grpc(request) {
+        return grpc(status, None);
+    }
     let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     form(accept.map_or(Form::Json, Form::accepted), status, message, request_id)
 }
@@ -96,6 +98,9 @@ pub fn server_error(request: &HeaderMap, status: StatusCode, request_id: &str) -
         504 => "The upstream server is timing out",
         _ => "The upstream server responded with an error",
     };
+    if is_grpc(request) {
+        return grpc(status, Some(message));
+    }
     let asked =
         request.get(ACCEPT).or_else(|| request.get(CONTENT_TYPE)).and_then(|value| value.to_str().ok());
     form(asked.map_or(Form::Plain, Form::accepted), status, message, request_id)
@@ -103,6 +108,41 @@ pub fn server_error(request: &HeaderMap, status: StatusCode, request_id: &str) -
 
 fn form(form: Form, status: StatusCode, message: &str, request_id: &str) -> Response<Body> {
     answer(status, form.content_type(), form.write(message, request_id))
+}
+
+/// Whether a request speaks gRPC.
+pub fn is_grpc(request: &HeaderMap) -> bool {
+    request.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// An error for a gRPC client: in headers, with an empty body.
+fn grpc(status: StatusCode, message: Option<&str>) -> Response<Body> {
+    let (code, name) = match status.as_u16() {
+        200..=299 => (0, "OK"),
+        401 => (16, "Unauthenticated"),
+        403 => (7, "PermissionDenied"),
+        404 => (5, "NotFound"),
+        409 => (6, "AlreadyExists"),
+        429 => (8, "ResourceExhausted"),
+        499 => (1, "Canceled"),
+        501 => (12, "Unimplemented"),
+        503 => (14, "Unavailable"),
+        504 => (4, "DeadlineExceeded"),
+        400..=498 => (3, "InvalidArgument"),
+        500..=599 => (13, "Internal"),
+        _ => (2, "Unknown"),
+    };
+    grpc_status(status, code, message.unwrap_or(name))
+}
+
+/// The end of a gRPC call without any message.
+pub fn grpc_status(status: StatusCode, code: u16, message: &str) -> Response<Body> {
+    let mut response = answer(status, "application/grpc", "");
+    response.headers_mut().insert("grpc-status", HeaderValue::from(code));
+    if let Ok(message) = HeaderValue::from_str(message) {
+        response.headers_mut().insert("grpc-message", message);
+    }
+    response
 }
 
 /// The answer when no upstream answered.
@@ -174,6 +214,9 @@ mod tests {
             ("text/html,application/json;q=0.5", Form::Html),
             ("text/plain;q=0.2, application/xml;q=0.9", Form::Xml),
             ("image/png", Form::Json),
+            ("text/*", Form::Plain),
+            ("text/xml", Form::Json),
+            ("text/html;q=0.5, image/png", Form::Json),
             ("*/*", Form::Json),
             ("", Form::Json),
             ("text/plain", Form::Plain),

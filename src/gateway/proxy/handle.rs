@@ -14,7 +14,7 @@ use super::upgrade::Upgrade;
 use super::{Plugins, errors};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::plugins::{Failure, Flow};
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
+use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use std::pin::Pin;
@@ -278,12 +278,8 @@ fn outbound(
     body: Body,
 ) -> Outbound {
     let service = plan.service.as_deref();
-    let join = Join {
-        base: service.map_or("", |service| &service.path),
-        prefix,
-        strip: plan.route.strip_path,
-        v1: plan.route.path_handling_v1,
-    };
+    let join =
+        Join { base: service.map_or("", |service| &service.path), prefix, strip: plan.route.strip_path };
     let limits = service.map(|service| Limits {
         connect: service.connect_timeout,
         write: service.write_timeout,
@@ -321,11 +317,7 @@ fn refusal(plan: &RoutePlan, context: &Context) -> Option<Response<Body>> {
     if !speaks("grpc") && !speaks("grpcs") {
         return None;
     }
-    let grpc = inbound
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if !grpc {
+    if !errors::is_grpc(&inbound.headers) {
         let message = "Non-gRPC request matched gRPC route";
         return Some(context.error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
@@ -333,15 +325,7 @@ fn refusal(plan: &RoutePlan, context: &Context) -> Option<Response<Body>> {
         return Some(upgrade_required(context, "Please use HTTP2 protocol", "HTTP/2"));
     }
     if !speaks("grpc") && inbound.scheme != "https" {
-        let mut answer = Response::new(Body::Empty);
-        for (name, value) in [
-            ("content-type", "application/grpc"),
-            ("grpc-status", "1"),
-            ("grpc-message", "gRPC request matched gRPCs route"),
-        ] {
-            answer.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        return Some(answer);
+        return Some(errors::grpc_status(StatusCode::OK, 1, "gRPC request matched gRPCs route"));
     }
     None
 }

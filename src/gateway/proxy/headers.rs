@@ -99,6 +99,13 @@ pub fn outbound(client: &HeaderMap, forwarded: &Forwarded<'_>) -> HeaderMap {
     headers
 }
 
+/// Whether a header of the request to the upstream is the proxy's own, whatever plugins want.
+pub fn is_own(name: &HeaderName) -> bool {
+    [CONNECTION, HOST, REAL_IP, REQUEST_ID, TE, UPGRADE, VIA].contains(name)
+        || [FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PATH, FORWARDED_PORT, FORWARDED_PREFIX, FORWARDED_PROTO]
+            .contains(name)
+}
+
 /// Makes an upstream's headers fit for the client's connection.
 pub fn inbound(headers: &mut HeaderMap, upgraded: bool, trailers: bool) {
     strip_connection(headers, upgraded);

@@ -35,7 +35,6 @@ pub fn route(row: &Arc<Value>) -> Route {
         name: text(row, "name"),
         strip_path: flag("strip_path", true),
         preserve_host: flag("preserve_host", false),
-        path_handling_v1: row.get("path_handling").and_then(Value::exposed_str) == Some("v1"),
         https_redirect: integer(row, "https_redirect_status_code")
             .and_then(|code| u16::try_from(code).ok())
             .unwrap_or(426),
@@ -107,8 +106,6 @@ pub struct Route {
     pub strip_path: bool,
     /// Whether the client's `Host` goes on to the upstream.
     pub preserve_host: bool,
-    /// How the service's path and the request's are joined: `v1` instead of `v0`.
-    pub path_handling_v1: bool,
     /// 426, 301, 302, 307 or 308: the answer to plain HTTP on a route for HTTPS only.
     pub https_redirect: u16,
     /// Whether a plugin may hold the whole request body.

@@ -19,7 +19,7 @@ pub(super) struct Rule {
     route: usize,
     priority: u64,
     id: Uuid,
-    snis: Vec<Box<str>>,
+    snis: Vec<Pattern>,
     sources: Vec<Net>,
     destinations: Vec<Net>,
     methods: Vec<Box<str>>,
@@ -36,12 +36,17 @@ enum Paths {
 }
 
 struct Host {
-    name: Box<str>,
-    part: HostPart,
+    pattern: Pattern,
     port: Option<u16>,
 }
 
-enum HostPart {
+/// A name, or the beginning or end of names: `*.example.com`, `example.*`.
+struct Pattern {
+    text: Box<str>,
+    part: Part,
+}
+
+enum Part {
     Whole,
     Beginning,
     End,
@@ -85,7 +90,7 @@ pub(super) fn rules(position: usize, route: &Route) -> Result<Vec<Rule>, ConfigE
 fn rule(position: usize, route: &Route, id: Uuid, paths: &[&str]) -> Result<Rule, ConfigError> {
     let row = &route.row;
     let hosts: Vec<Host> = texts(row, "hosts").map(host).collect();
-    let plain = hosts.iter().all(|host| matches!(host.part, HostPart::Whole) && host.port.is_none());
+    let plain = hosts.iter().all(|host| matches!(host.pattern.part, Part::Whole) && host.port.is_none());
     let paths = match paths.first() {
         None => Paths::Any,
         Some(first) if first.starts_with('~') => {
@@ -97,11 +102,15 @@ fn rule(position: usize, route: &Route, id: Uuid, paths: &[&str]) -> Result<Rule
         route: position,
         priority: 0,
         id,
-        snis: texts(row, "snis").map(|sni| sni.strip_suffix('.').unwrap_or(sni).into()).collect(),
+        snis: texts(row, "snis").map(|sni| pattern(sni.strip_suffix('.').unwrap_or(sni))).collect(),
         sources: nets(row, "sources")?,
         destinations: nets(row, "destinations")?,
         methods: texts(row, "methods").map(Into::into).collect(),
-        plain_hosts: if plain { hosts.iter().map(|host| host.name.clone()).collect() } else { Vec::new() },
+        plain_hosts: if plain {
+            hosts.iter().map(|host| host.pattern.text.clone()).collect()
+        } else {
+            Vec::new()
+        },
         hosts,
         paths,
         headers: headers(row)?,
@@ -143,7 +152,7 @@ impl Rule {
             !matches!(self.paths, Paths::Any),
         ];
         let weight = sorts.iter().filter(|present| **present).count() as u64;
-        let no_wildcard = self.hosts.iter().all(|host| matches!(host.part, HostPart::Whole));
+        let no_wildcard = self.hosts.iter().all(|host| matches!(host.pattern.part, Part::Whole));
         let plain_hosts = u64::from(!self.hosts.is_empty() && no_wildcard);
         let (regex, regex_priority, length) = match &self.paths {
             Paths::Any => (0, 0, 0),
@@ -174,7 +183,7 @@ impl Rule {
         }
         if !self.snis.is_empty() && question.scheme == "https" {
             let sni = question.sni?;
-            if !self.snis.iter().any(|name| &**name == sni) {
+            if !self.snis.iter().any(|pattern| pattern.matches(sni)) {
                 return None;
             }
         }
@@ -221,12 +230,17 @@ impl Rule {
 
 impl Host {
     fn matches(&self, host: &str, port: u16) -> bool {
-        let name = match self.part {
-            HostPart::Whole => host == &*self.name,
-            HostPart::Beginning => host.starts_with(&*self.name),
-            HostPart::End => host.ends_with(&*self.name),
-        };
-        name && self.port.is_none_or(|wanted| wanted == port)
+        self.pattern.matches(host) && self.port.is_none_or(|wanted| wanted == port)
+    }
+}
+
+impl Pattern {
+    fn matches(&self, name: &str) -> bool {
+        match self.part {
+            Part::Whole => name == &*self.text,
+            Part::Beginning => name.starts_with(&*self.text),
+            Part::End => name.ends_with(&*self.text),
+        }
     }
 }
 
@@ -252,12 +266,16 @@ fn texts<'a>(row: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {
 
 fn host(text: &str) -> Host {
     let (name, port) = super::split_port(text);
-    let (name, part) = match (name.strip_prefix('*'), name.strip_suffix('*')) {
-        (Some(end), _) => (end, HostPart::End),
-        (None, Some(beginning)) => (beginning, HostPart::Beginning),
-        (None, None) => (name, HostPart::Whole),
+    Host { pattern: pattern(name), port }
+}
+
+fn pattern(text: &str) -> Pattern {
+    let (text, part) = match (text.strip_prefix('*'), text.strip_suffix('*')) {
+        (Some(end), _) => (end, Part::End),
+        (None, Some(beginning)) => (beginning, Part::Beginning),
+        (None, None) => (text, Part::Whole),
     };
-    Host { name: name.into(), part, port }
+    Pattern { text: text.into(), part }
 }
 
 /// A path's regular expression matches from the beginning.
