@@ -308,12 +308,15 @@ fn broken(reason: &str) -> TransformError {
     TransformError::Answer { provider: "bedrock", route: "stream".to_owned(), reason: reason.to_owned() }
 }
 
-/// One message of an AWS event stream with the given `:event-type`, for tests and the mock provider.
-pub fn aws_message(event_type: &str, payload: &[u8]) -> Vec<u8> {
+/// One message of an AWS event stream, for tests and the mock provider: an exception if its type says so, an event
+/// otherwise.
+pub fn aws_message(kind: &str, payload: &[u8]) -> Vec<u8> {
     let mut headers = Vec::new();
-    for (name, value) in
-        [(":event-type", event_type), (":content-type", "application/json"), (":message-type", "event")]
-    {
+    let (name, class) = match kind.ends_with("Exception") {
+        true => (":exception-type", "exception"),
+        false => (":event-type", "event"),
+    };
+    for (name, value) in [(name, kind), (":content-type", "application/json"), (":message-type", class)] {
         headers.push(name.len() as u8);
         headers.extend_from_slice(name.as_bytes());
         headers.push(7);
