@@ -201,7 +201,7 @@ fn only_the_source_room_opens_state_files() {
         "document/source.rs",   // state files
         "cli/settings.rs",      // config file, certificates, tokens
         "cli/schema_folder.rs", // schemas that a gateway served
-        "cli/gateway/dump.rs",  // writes a dump with mode 0600
+        "cli/files.rs",         // writes dumps, plans, journals and records with mode 0600
     ];
     let pattern = Regex::new(r"\b(fs::read\w*|File::open|OpenOptions|read_dir)\b").unwrap();
     let rooms =

@@ -74,15 +74,9 @@ impl Outcome {
         self.statuses.iter().all(|status| matches!(status, Status::Done)) && self.left_behind.is_empty()
     }
 
-    /// The exit code: 0 when everything was done, 1 when nothing was changed, 3 when it was partly applied.
-    pub fn exit_code(&self) -> u8 {
-        if self.complete() {
-            0
-        } else if self.done() == 0 && self.left_behind.is_empty() {
-            1
-        } else {
-            3
-        }
+    /// Whether the control plane is not as it was before the run.
+    pub fn changed(&self) -> bool {
+        self.done() > 0 || !self.left_behind.is_empty()
     }
 }
 

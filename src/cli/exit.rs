@@ -1,5 +1,6 @@
 //! How commands end: the exit codes, and the failures that lead to them.
 
+use crate::apply;
 use crate::diagnostics::{Code, Diagnostic, SourceMap};
 use std::process::ExitCode;
 
@@ -25,6 +26,23 @@ impl Exit {
             Exit::Differences => 2,
             Exit::Partial => 3,
         }
+    }
+}
+
+impl Exit {
+    /// How a run ended that may have stopped halfway: whether everything is done, and whether anything was changed.
+    pub fn of(complete: bool, changed: bool) -> Self {
+        match (complete, changed) {
+            (true, _) => Exit::Success,
+            (false, false) => Exit::Failure,
+            (false, true) => Exit::Partial,
+        }
+    }
+}
+
+impl From<&apply::Outcome> for Exit {
+    fn from(outcome: &apply::Outcome) -> Exit {
+        Exit::of(outcome.complete(), outcome.changed())
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::environment::Environment;
 use crate::diagnostics::{Diagnostic, codes};
-use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
@@ -164,14 +163,9 @@ pub fn layer(matches: &ArgMatches, environment: &Environment) -> Result<Layered,
     let mut argv: Vec<String> = Vec::new();
     let mut set = BTreeSet::new();
     let mut problems = Vec::new();
-    for argument in command.get_arguments() {
-        let (Some(long), id) = (argument.get_long(), argument.get_id().as_str()) else { continue };
-        if matches.value_source(id) == Some(ValueSource::CommandLine) {
-            set.insert(long.to_owned());
-            for raw in matches.get_raw(id).into_iter().flatten() {
-                argv.push(format!("--{long}={}", raw.to_string_lossy()));
-            }
-        }
+    for (long, texts) in super::arguments::options(&command, matches) {
+        set.insert(long.to_owned());
+        argv.extend(texts);
     }
     let flags = set.clone();
 

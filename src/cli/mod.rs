@@ -3,6 +3,7 @@
 //! One file a command; each takes its arguments and a [`Context`] and returns an [`Outcome`]. Only this room
 //! prints, reads the environment and decides on exit codes. What does not live here: anything that commands do.
 
+mod arguments;
 mod completion;
 mod console;
 mod environment;
@@ -10,6 +11,7 @@ mod exit;
 mod explain;
 mod file;
 mod file_validate;
+mod files;
 mod former;
 mod gateway;
 mod globals;

@@ -33,6 +33,8 @@ pub struct Context {
     pub console: Console,
     /// The environment, for variables in state files.
     pub environment: Environment,
+    /// The command's own arguments, for what is saved to be done again.
+    pub arguments: ArgMatches,
     /// What `--konnect-token` gave on the command line: for `serve` the tokens that its Konnect API accepts.
     /// Tokens of the environment and the config file are for the real Konnect and are not among them.
     pub konnect_token_flags: Vec<Secret>,
@@ -94,7 +96,11 @@ impl Context {
         let settings = Settings::new(&layered)?;
         let flags = layered.globals.konnect_token.iter().filter(|_| layered.flags.contains("konnect-token"));
         let konnect_token_flags = flags.map(|text| secret("konnect-token", text)).collect();
-        Ok(Context { settings, console, environment, konnect_token_flags })
+        let mut arguments = matches;
+        while let Some((_, inner)) = arguments.subcommand() {
+            arguments = inner;
+        }
+        Ok(Context { settings, console, environment, arguments: arguments.clone(), konnect_token_flags })
     }
 }
 

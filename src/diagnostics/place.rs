@@ -53,6 +53,14 @@ impl SourceMap {
         self.texts.insert(file, text);
     }
 
+    /// Takes in the texts of another map.
+    pub fn append(&mut self, mut other: SourceMap) {
+        self.texts.append(&mut other.texts);
+        for (file, spans) in other.concealed {
+            self.concealed.entry(file).or_default().extend(spans);
+        }
+    }
+
     /// Marks a stretch that holds a secret: lines are shown without it.
     pub fn conceal(&mut self, place: &Place) {
         let spans = self.concealed.entry(place.file.clone()).or_default();

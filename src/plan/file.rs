@@ -105,12 +105,6 @@ impl SavedPlan {
         text
     }
 
-    /// Makes the ids that were made when the plan was saved, then those of `more`.
-    pub fn ids<'a>(&self, more: &'a mut dyn FnMut() -> Uuid) -> impl FnMut() -> Uuid + use<'a> {
-        let mut saved = self.new_ids.clone().into_iter();
-        move || saved.next().unwrap_or_else(&mut *more)
-    }
-
     /// What has changed since the plan was saved: how the plan would differ if it were made now. Empty when it would
     /// be the same.
     pub fn differences(&self, now: &Plan, made_for: &MadeFor) -> Vec<Diagnostic> {

@@ -139,6 +139,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Takes in the plan for another control plane; its changes come after.
+    pub fn append(&mut self, other: Plan) {
+        let offset = self.changes.len();
+        self.changes.extend(other.changes.into_iter().map(|mut change| {
+            change.depends_on.iter_mut().chain(&mut change.cascades_from).for_each(|on| *on += offset);
+            change
+        }));
+        self.conflicts.extend(other.conflicts);
+        self.held += other.held;
+        self.wanted += other.wanted;
+    }
+
     /// Whether nothing has to change.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()

@@ -2,6 +2,7 @@
 
 use super::text::{counts, difference, within};
 use super::{Fate, Fingerprints};
+use crate::diagnostics::Diagnostic;
 use crate::plan::{Action, Change, Counts, Detail, Plan, Role};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -59,6 +60,15 @@ fn headline(counts: Counts, plan: &Plan, fates: Option<&[Fate]>) -> String {
         None => format!("**Plan: {created} to create, {updated} to update, {deleted} to delete**\n"),
         Some(_) => format!("**Result: {created} created, {updated} updated, {deleted} deleted**\n"),
     }
+}
+
+/// Why nothing was planned or done.
+pub fn failure_markdown(problems: &[Diagnostic]) -> String {
+    let mut out = String::from("**Failed. Nothing was changed.**\n\n");
+    for problem in problems {
+        let _ = writeln!(out, "- {}", escaped(&problem.to_string()));
+    }
+    out
 }
 
 fn conflicts(plan: &Plan) -> String {

@@ -13,7 +13,7 @@ pub use diff::{Line, Mark};
 pub use fingerprint::Fingerprints;
 pub use github::github;
 pub use json::{JsonOptions, json};
-pub use markdown::markdown;
+pub use markdown::{failure_markdown, markdown};
 pub use text::{TextOptions, change_text, counts, failures, summary, text};
 
 /// What became of one change of a plan.

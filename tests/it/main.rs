@@ -16,6 +16,7 @@ mod gateway_sync;
 mod konnect_api;
 mod proxy;
 mod reference;
+mod saved_plans;
 mod schemas;
 mod serve;
 mod support;

@@ -1,6 +1,6 @@
 //! `gateway dump`: what the gateway holds, as a state file.
 
-use super::super::{Context, Exit, Failure, Outcome};
+use super::super::{Context, Exit, Failure, Outcome, files};
 use super::flags::{Requests, Scope};
 use super::planning::{no_plugins, nothing, wanted};
 use super::session::{Aim, Session};
@@ -8,8 +8,6 @@ use crate::control_plane::{self, Arrival};
 use crate::diagnostics::codes;
 use crate::dump::{self, Dump, Format, Secrets};
 use crate::plan;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The arguments of `gateway dump`.
@@ -136,12 +134,12 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
         Failure::new(codes::UNEXPECTED_ANSWER, format!("the dump cannot be written: {error}"))
     })?;
     if let Some(path) = &variables_file {
-        write(path, dump::env_file(&dumped.variables).as_bytes())?;
+        files::write_private(path, dump::env_file(&dumped.variables).as_bytes())?;
     }
     if file == "-" {
         context.console.raw(text.as_bytes());
     } else {
-        write(Path::new(file), text.as_bytes())?;
+        files::write_private(Path::new(file), text.as_bytes())?;
     }
     if dumped.plain_secrets > 0 {
         context.console.err(&format!(
@@ -179,22 +177,4 @@ fn confirmed(context: &Context, path: &Path) -> bool {
     let mut answer = String::new();
     // A stream that ends or fails is no agreement.
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "yes")
-}
-
-/// Writes a file that only its owner may read, all of it or nothing.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(codes::UNREADABLE, format!("cannot write {}: {error}", path.display()))
-    };
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let name = path.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidFilename.into()))?;
-    let mut temporary = name.to_os_string();
-    temporary.push(".part");
-    let temporary = path.with_file_name(temporary);
-    let mut file = options.open(&temporary).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
 }

@@ -8,9 +8,11 @@ mod output;
 mod ping;
 mod planning;
 mod reset;
+mod saved;
 mod session;
 mod sync;
 mod validate;
+mod write;
 
 pub use flags::Inputs;
 pub(super) use flags::Requests;

@@ -1,11 +1,12 @@
 //! What the writing commands print: the plan, what became of it, problems; and the exit code.
 
-use super::super::{Context, Exit, Failure, Outcome};
+use super::super::{Context, Failure, Outcome, files};
 use crate::apply::{self, Reason, Status};
-use crate::diagnostics::{Diagnostic, SourceMap, codes};
-use crate::plan::{Plan, Role};
+use crate::diagnostics::{self, Diagnostic, SourceMap, codes};
+use crate::plan::Plan;
 use crate::report::{self, Fate, Fingerprints, JsonOptions, TextOptions};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
 
 /// How many unchanged lines `--format text` shows around a changed one.
 const CONTEXT: usize = 3;
@@ -21,9 +22,53 @@ pub struct Output {
     #[arg(long)]
     pub silence_events: bool,
 
-    /// Format of the result: text (only changed lines, with three around them) or json
-    #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"])]
-    pub format: Option<String>,
+    /// Format of the result: text (only changed lines, with three around them), json, markdown (for the comment of a
+    /// pull request) or github (annotations, and Markdown for the summary of the job)
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    pub format: Option<Format>,
+}
+
+/// A form of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON document for programs.
+    Json,
+    /// Markdown on standard output.
+    Markdown,
+    /// Workflow commands on standard output, Markdown to the file that `GITHUB_STEP_SUMMARY` names.
+    Github,
+}
+
+/// The variable that names the file of a GitHub job's summary.
+const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+/// What a run planned, and what became of it, over all its control planes.
+#[derive(Default)]
+pub struct Results {
+    plan: Plan,
+    fates: Option<Vec<Fate>>,
+    problems: Vec<Diagnostic>,
+    sources: SourceMap,
+}
+
+impl Results {
+    /// Adds what was planned for one control plane, with what became of it once it was carried out.
+    pub fn add(
+        &mut self,
+        plan: Plan,
+        fates: Option<Vec<Fate>>,
+        problems: Vec<Diagnostic>,
+        sources: SourceMap,
+    ) {
+        self.plan.append(plan);
+        if let Some(fates) = fates {
+            self.fates.get_or_insert_default().extend(fates);
+        }
+        self.problems.extend(problems);
+        self.sources.append(sources);
+    }
 }
 
 /// Prints one run's result.
@@ -39,9 +84,13 @@ impl<'a> Printer<'a> {
         Printer { context, output, fingerprints: Fingerprints::new(rand::random()) }
     }
 
-    /// Whether the result is data for programs.
-    pub fn is_json(&self) -> bool {
-        self.output.json_output || self.output.format.as_deref() == Some("json")
+    fn format(&self) -> Format {
+        if self.output.json_output { Format::Json } else { self.output.format.unwrap_or(Format::Text) }
+    }
+
+    /// Whether the result is lines for people, printed as they come.
+    pub fn is_for_people(&self) -> bool {
+        self.format() == Format::Text
     }
 
     fn text_options(&self) -> TextOptions {
@@ -54,43 +103,71 @@ impl<'a> Printer<'a> {
 
     /// Prints what is planned, before anything is done.
     pub fn planned(&self, plan: &Plan) {
-        if self.is_json() || self.output.silence_events {
+        if !self.is_for_people() || self.output.silence_events {
             return;
         }
         let options = self.text_options();
-        for change in plan.changes.iter().filter(|change| change.role == Role::Asked) {
+        for change in plan.asked() {
             self.context.console.out(&report::change_text(change, &options));
         }
     }
 
-    /// Prints the end of a run: the summary, or all of it as JSON.
-    pub fn finished(
-        &self,
-        plan: &Plan,
-        fates: Option<Vec<Fate>>,
-        problems: Vec<Diagnostic>,
-        sources: &SourceMap,
-    ) {
+    /// Prints the end of a run: the summary, or all of it in the other formats.
+    pub fn finished(&self, results: &Results) -> Result<(), Failure> {
         let console = &self.context.console;
-        if self.is_json() {
-            console.out(&report::json(plan, &JsonOptions { fates, problems }, &self.fingerprints));
-            return;
+        let Results { plan, fates, problems, sources } = results;
+        let fates = fates.as_deref();
+        match self.format() {
+            Format::Json => {
+                let options = JsonOptions { fates: fates.map(<[Fate]>::to_vec), problems: problems.clone() };
+                console.out(&report::json(plan, &options, &self.fingerprints));
+            }
+            Format::Text => {
+                console.problems(problems, sources);
+                console.err(&fates.map(|fates| report::failures(plan, fates)).unwrap_or_default());
+                console.out(&report::summary(report::counts(plan, fates)));
+            }
+            Format::Markdown => {
+                console.problems(problems, sources);
+                console.out(&report::markdown(plan, fates, &self.fingerprints));
+            }
+            Format::Github => {
+                console.out(&diagnostics::render(problems, sources, diagnostics::Format::Github, false));
+                console.out(&report::github(plan, fates));
+                self.step_summary(&report::markdown(plan, fates, &self.fingerprints))?;
+            }
         }
-        console.problems(&problems, sources);
-        if let Some(fates) = &fates {
-            console.err(&report::failures(plan, fates));
-        }
-        console.out(&report::summary(report::counts(plan, fates.as_deref())));
+        Ok(())
     }
 
-    /// Prints a failure before anything was done; with `--json-output` as JSON, too.
+    /// Prints a failure before anything was done, in the format of the run.
     pub fn failed(&self, failure: Failure) -> Outcome {
-        if !self.is_json() {
-            return Err(failure);
+        let console = &self.context.console;
+        match self.format() {
+            Format::Text => return Err(failure),
+            Format::Json => {
+                let options = JsonOptions { fates: None, problems: failure.problems };
+                console.out(&report::json(&Plan::default(), &options, &self.fingerprints));
+            }
+            Format::Markdown => {
+                console.out(&report::failure_markdown(&failure.problems));
+                return Err(failure);
+            }
+            Format::Github => {
+                let Failure { problems, sources, .. } = &failure;
+                console.out(&diagnostics::render(problems, sources, diagnostics::Format::Github, false));
+                self.step_summary(&report::failure_markdown(problems))?;
+            }
         }
-        let options = JsonOptions { fates: None, problems: failure.problems };
-        self.context.console.out(&report::json(&Plan::default(), &options, &self.fingerprints));
         Ok(failure.exit)
+    }
+
+    /// Adds Markdown to the summary of the GitHub job that this runs in, if it runs in one.
+    fn step_summary(&self, markdown: &str) -> Result<(), Failure> {
+        match self.context.environment.get(STEP_SUMMARY).filter(|path| !path.is_empty()) {
+            Some(path) => files::append(Path::new(path), markdown),
+            None => Ok(()),
+        }
     }
 }
 
@@ -124,15 +201,6 @@ pub fn problems(plan: &Plan, outcome: &apply::Outcome) -> Vec<Diagnostic> {
             .help("run the same command again: it goes on where this one stopped")
     });
     left.chain(interrupted).collect()
-}
-
-/// The exit code of an applied plan.
-pub fn exit(outcome: &apply::Outcome) -> Exit {
-    match outcome.exit_code() {
-        0 => Exit::Success,
-        1 => Exit::Failure,
-        _ => Exit::Partial,
-    }
 }
 
 /// A progress bar on standard error; hidden where that is no terminal.

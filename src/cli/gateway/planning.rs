@@ -7,11 +7,11 @@ use crate::control_plane::{self, Arrival, ControlPlane, Error, Wanted};
 use crate::diagnostics::{Diagnostic, SourceMap, codes};
 use crate::document::{self, Documents};
 use crate::model::{Entity, State};
-use crate::plan::{self, Comparer, Guard, Limit, Lookup, Plan, Question};
+use crate::plan::{self, Comparer, Guard, Limit, Lookup, MadeFor, Plan, Question};
 use crate::schema::{Kind, Schemas, conceal};
 use crate::value::{Origin, Value};
 use futures_util::stream::{self, StreamExt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -52,20 +52,35 @@ impl Planning {
     }
 }
 
+/// The arguments that shape a plan, and nothing else: they are saved with it.
+#[derive(clap::Args, Clone, Default)]
+pub struct Shape {
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub scope: Scope,
+    #[command(flatten)]
+    pub planning: Planning,
+    #[command(flatten)]
+    pub passwords: Passwords,
+}
+
+/// How passwords are stored.
+#[derive(clap::Args, Clone, Default)]
+pub struct Passwords {
+    /// Store the passwords of basic-auth credentials as they are: they are hashed already
+    #[arg(long)]
+    pub skip_hash_for_basic_auth: bool,
+}
+
 /// What is planned, from where.
 pub struct Job<'a> {
-    /// The files.
-    pub inputs: &'a Inputs,
-    /// What belongs to the run.
-    pub scope: &'a Scope,
+    /// What shapes the plan.
+    pub shape: &'a Shape,
     /// How requests are made.
     pub requests: &'a Requests,
-    /// Bounds and shapes of the plan.
-    pub planning: &'a Planning,
     /// Whether what is not in the files is deleted.
     pub delete: bool,
-    /// Whether passwords are hashes already.
-    pub skip_hash: bool,
 }
 
 /// A plan, with the control plane that it is for.
@@ -74,10 +89,53 @@ pub struct Planned {
     pub session: Session,
     /// The plan. Without errors among its conflicts.
     pub plan: Plan,
+    /// The ids that were made for it.
+    pub new_ids: Vec<Uuid>,
     /// What is worth saying, none of it an error.
     pub warnings: Vec<Diagnostic>,
     /// The texts of the files.
     pub sources: SourceMap,
+}
+
+impl Planned {
+    /// The control plane, as saved plans name it.
+    pub fn made_for(&self) -> MadeFor {
+        let Session { plane, aim, .. } = &self.session;
+        MadeFor {
+            address: plane.address().to_owned(),
+            workspace: aim.workspace.clone(),
+            control_plane: aim.control_plane.clone(),
+        }
+    }
+}
+
+/// Makes the ids of new entities: first those that an earlier plan made, as far as nothing has them yet.
+#[derive(Default)]
+pub struct Ids {
+    earlier: VecDeque<Uuid>,
+    taken: HashSet<Uuid>,
+    made: Vec<Uuid>,
+}
+
+impl Ids {
+    /// Ids that begin with those of an earlier plan, in its order.
+    pub fn after(earlier: &[Uuid]) -> Self {
+        Ids { earlier: earlier.iter().copied().collect(), ..Ids::default() }
+    }
+
+    /// Hears what the control plane holds.
+    fn see(&mut self, entities: &[Entity]) {
+        if !self.earlier.is_empty() {
+            self.taken.extend(entities.iter().filter_map(|entity| entity.id));
+        }
+    }
+
+    fn next(&mut self) -> Uuid {
+        let earlier = std::iter::from_fn(|| self.earlier.pop_front()).find(|id| !self.taken.contains(id));
+        let id = earlier.unwrap_or_else(Uuid::new_v4);
+        self.made.push(id);
+        id
+    }
 }
 
 /// Reads the files of a run.
@@ -100,10 +158,11 @@ fn kinds(flags: &Kinds, settings: &document::Settings) -> Kinds {
 
 impl Job<'_> {
     /// Reads the files, connects, and compares.
-    pub async fn plan(&self, context: &Context) -> Result<Planned, Failure> {
-        let documents = read(self.inputs, context, &self.scope.select_tag, !self.delete)?;
+    pub async fn plan(&self, context: &Context, mut ids: Ids) -> Result<Planned, Failure> {
+        let Shape { inputs, scope, planning, passwords } = self.shape;
+        let documents = read(inputs, context, &scope.select_tag, !self.delete)?;
         let settings = documents.settings();
-        if self.planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides {
+        if planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides {
             return Err(Failure::new(
                 codes::NOT_SUPPORTED,
                 "consumer-group policy overrides belong to gateways before 3.4, which are not supported",
@@ -111,42 +170,56 @@ impl Job<'_> {
             .help("write the policies as plugins of the consumer groups"));
         }
         let aim = Aim::new(context, Some(settings), None);
-        let skip_hash = self.skip_hash || settings.skip_hash_for_basic_auth;
+        let skip_hash = passwords.skip_hash_for_basic_auth || settings.skip_hash_for_basic_auth;
         let requests = Requests { skip_hash, ..self.requests.clone() };
         let mut session = Session::open(context, &requests, aim).await?;
-        let scope = Scope { kinds: kinds(&self.scope.kinds, settings), ..self.scope.clone() };
+        let scope = Scope { kinds: kinds(&scope.kinds, settings), ..scope.clone() };
         let options = plan::Options {
             delete: self.delete,
-            adopt: self.planning.adopt,
+            adopt: planning.adopt,
             skip: scope.skipped(&session.schemas),
         };
         session.learn(&options.skip, &documents.plugins()).await?;
         let mut loaded = documents.build(&session.schemas);
-        self.inputs.weigh(&mut loaded.diagnostics);
+        inputs.weigh(&mut loaded.diagnostics);
         if loaded.has_errors() {
             return Err(Failure::found(loaded.diagnostics, loaded.sources));
         }
-        if self.planning.no_mask_deck_env_vars_value {
+        if planning.no_mask_deck_env_vars_value {
             reveal(&session.schemas, &mut loaded.state);
         }
-        let plan = compare(&session, &loaded.state, &options).await?;
+        let plan = compare(&session, &loaded.state, &options, &mut ids).await?;
         let mut problems: Vec<Diagnostic> = plan.conflicts.clone();
-        problems.extend(plan.refusals(&self.planning.guard()));
+        problems.extend(plan.refusals(&planning.guard()));
         if problems.iter().any(Diagnostic::is_error) {
             loaded.diagnostics.extend(problems);
             return Err(Failure::found(loaded.diagnostics, loaded.sources));
         }
-        Ok(Planned { session, plan, warnings: loaded.diagnostics, sources: loaded.sources })
+        Ok(Planned {
+            session,
+            plan,
+            new_ids: ids.made,
+            warnings: loaded.diagnostics,
+            sources: loaded.sources,
+        })
     }
 }
 
 /// Compares what a control plane holds with what it should hold.
-pub async fn compare(session: &Session, desired: &State, options: &plan::Options) -> Result<Plan, Failure> {
+pub async fn compare(
+    session: &Session,
+    desired: &State,
+    options: &plan::Options,
+    ids: &mut Ids,
+) -> Result<Plan, Failure> {
     let mut comparer = Comparer::new(desired, &session.schemas, options);
     if session.exists {
         let wanted = wanted(session, plan::reads(desired, &session.schemas, options));
         let mut sink = |arrival: Arrival| match arrival {
-            Arrival::Page(entities) => comparer.page(entities),
+            Arrival::Page(entities) => {
+                ids.see(&entities);
+                comparer.page(entities);
+            }
             Arrival::Finished(kind) => comparer.finish_kind(&kind),
         };
         control_plane::read(&session.plane, &session.schemas, &wanted, session.parallelism(), &mut sink)
@@ -157,7 +230,7 @@ pub async fn compare(session: &Session, desired: &State, options: &plan::Options
             comparer.answer(entity);
         }
     }
-    Ok(comparer.finish(&mut Uuid::new_v4))
+    Ok(comparer.finish(&mut || ids.next()))
 }
 
 /// Looks up what a comparison asks for outside its scope.

@@ -3,9 +3,9 @@
 use super::super::{Context, Failure, Outcome};
 use super::flags::{Kinds, Requests, Scope};
 use super::output::{Output, Printer};
-use super::planning::{Planned, Planning, compare, no_plugins, nothing};
+use super::planning::{Ids, Planned, Planning, compare, no_plugins, nothing};
 use super::session::{Aim, Session};
-use super::sync::{self, Writing};
+use super::write::{Writing, write};
 use crate::diagnostics::{SourceMap, codes};
 use crate::plan;
 
@@ -68,8 +68,7 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
     for workspace in workspaces(args, context).await? {
         match plan(args, context, workspace.as_deref()).await {
             Ok(planned) => {
-                let ended =
-                    sync::write(planned, &args.requests, &Writing::default(), &printer, context).await?;
+                let ended = write(planned, &args.requests, &Writing::default(), &printer, context).await?;
                 if ended != super::super::Exit::Success {
                     exit = ended;
                 }
@@ -105,14 +104,14 @@ async fn plan(args: &Args, context: &Context, workspace: Option<&str>) -> Result
     };
     let options = plan::Options { skip: scope.skipped(&session.schemas), ..plan::Options::default() };
     session.learn(&options.skip, &no_plugins()).await?;
-    let plan = compare(&session, &nothing(&args.select_tag), &options).await?;
+    let plan = compare(&session, &nothing(&args.select_tag), &options, &mut Ids::default()).await?;
     let planning = Planning { yes: true, protect_tag: args.protect_tag.clone(), ..Planning::default() };
     let mut problems = plan.conflicts.clone();
     problems.extend(plan.refusals(&planning.guard()));
     if problems.iter().any(crate::diagnostics::Diagnostic::is_error) {
         return Err(problems.into());
     }
-    Ok(Planned { session, plan, warnings: problems, sources: SourceMap::default() })
+    Ok(Planned { session, plan, new_ids: Vec::new(), warnings: problems, sources: SourceMap::default() })
 }
 
 /// Asks on a terminal; elsewhere nobody can agree.

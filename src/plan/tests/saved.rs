@@ -53,8 +53,8 @@ fn saved() -> SavedPlan {
 
 fn differences(current: &State, desired: &State) -> Vec<String> {
     let saved = saved();
-    let mut more = Uuid::nil;
-    let plan = planned_with(current, desired, &mut saved.ids(&mut more));
+    let mut ids = saved.new_ids.iter().copied();
+    let plan = planned_with(current, desired, &mut || ids.next().unwrap_or_default());
     saved.differences(&plan, &made_for()).iter().map(ToString::to_string).collect()
 }
 
