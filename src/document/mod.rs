@@ -17,6 +17,9 @@ mod template;
 mod text;
 mod workspaces;
 
+#[cfg(test)]
+mod recorded_tests;
+
 pub use node::{Data, Member, Node};
 pub use options::{Expansion, Options, Unset, Variables};
 pub use settings::Settings;

@@ -25,7 +25,7 @@ mod view;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
-mod recorded_tests;
+pub(crate) mod recorded_tests;
 #[cfg(test)]
 mod tests;
 
