@@ -8,7 +8,17 @@ use serde_json::json;
 
 fn call(model: Json, route: Route, streaming: bool, dialect: &'static Dialect) -> Call {
     let target = Target::read(&Value::from(json!({"route_type": route.name(), "model": model})));
-    Call { model: target.model, route, streaming, usage_chunk: false, dialect, now: 7, id: "fresh".into() }
+    Call {
+        model: target.model,
+        route,
+        streaming,
+        usage_chunk: false,
+        rich: false,
+        estimate: 0,
+        dialect,
+        now: 7,
+        id: "fresh".into(),
+    }
 }
 
 fn named(provider: &str) -> Json {

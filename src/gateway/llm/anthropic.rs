@@ -4,6 +4,7 @@ use super::cost::Usage;
 use super::framing::Event;
 use super::json::{content_text, count, list, object, present, text};
 use super::openai::merge_options;
+use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
 use super::{Answer, Call, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
@@ -160,9 +161,10 @@ fn message(call: &Call, blocks: &[Json]) -> Json {
 
 fn chat_request(call: &Call, body: &Map) -> Json {
     let complete = call.dialect.complete_requests;
-    let take = |key: &str| present(body, key).cloned();
+    let params = Params::new(call, body);
+    let take = |key: &str| params.take(key);
     let (messages, system) = messages(body, complete);
-    let choice = present(body, "tool_choice").and_then(tool_choice);
+    let choice = take("tool_choice").as_ref().and_then(tool_choice);
     let mut request = object([
         ("messages", Some(messages.into())),
         ("system", system),
@@ -174,18 +176,20 @@ fn chat_request(call: &Call, body: &Map) -> Json {
         ("tool_choice", choice),
     ]);
     if complete {
-        let stop = take("stop").map(|stop| if stop.is_string() { json!([stop]) } else { stop });
+        let format =
+            params.schema().map(|schema| json!({"format": {"type": "json_schema", "schema": schema}}));
         let extra = object([
             ("top_p", take("top_p")),
             ("top_k", take("top_k")),
-            ("stop_sequences", stop),
+            ("stop_sequences", params.stops()),
+            ("output_config", take("output_config").or(format)),
             ("thinking", take("thinking")),
             ("metadata", present(body, "user").map(|user| json!({"user_id": user}))),
         ]);
         request.extend(extra);
         if !request.contains_key("max_tokens") {
-            let given = take("max_completion_tokens").unwrap_or_else(|| DEFAULT_MAX_TOKENS.into());
-            request.insert("max_tokens".into(), given);
+            let most = params.max_tokens().unwrap_or_else(|| DEFAULT_MAX_TOKENS.into());
+            request.insert("max_tokens".into(), most);
         }
         let serial =
             body.get("parallel_tool_calls") == Some(&Json::Bool(false)) && request.contains_key("tools");

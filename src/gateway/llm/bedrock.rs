@@ -1,9 +1,11 @@
 //! Amazon Bedrock's Converse API.
 
 use super::cost::Usage;
+use super::endpoint::operation;
 use super::framing::Event;
-use super::json::{content_text, count, list, object, present, text};
+use super::json::{content_text, count, list, object, text};
 use super::openai::merge_options;
+use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
 use super::{Answer, Call, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
@@ -40,6 +42,11 @@ impl Provider for Bedrock {
         Ok(format!("https://bedrock-runtime.{region}.amazonaws.com/model/{model}/{operation}"))
     }
 
+    fn other_path(&self, call: &Call, path: &str) -> Option<String> {
+        let (whole, stream) = ("/converse", "/converse-stream");
+        if call.streaming { operation(path, stream, whole) } else { operation(path, whole, stream) }
+    }
+
     fn request(&self, call: &Call, mut body: Map) -> Result<Json, TransformError> {
         let wrong = |reason: String| TransformError::Request {
             provider: "bedrock",
@@ -58,13 +65,12 @@ impl Provider for Bedrock {
         if !system.is_empty() && WITHOUT_SYSTEM.iter().any(|known| name.starts_with(known)) {
             return Err(wrong(format!("system prompts are unsupported for model '{name}")));
         }
-        let take = |key: &str| present(&body, key).cloned();
-        let stop = take("stop").map(|stop| if complete && stop.is_string() { json!([stop]) } else { stop });
+        let params = Params::new(call, &body);
         let inference = object([
-            ("maxTokens", take("max_tokens").or_else(|| take("max_completion_tokens").filter(|_| complete))),
-            ("stopSequences", stop),
-            ("temperature", take("temperature")),
-            ("topP", take("top_p")),
+            ("maxTokens", params.max_tokens()),
+            ("stopSequences", params.stops()),
+            ("temperature", params.take("temperature")),
+            ("topP", params.take("top_p")),
         ]);
         let bedrock = body.get("bedrock").cloned().unwrap_or_default();
         let version = call.model.options.anthropic_version.as_deref().unwrap_or("bedrock-2023-05-31");
@@ -73,8 +79,9 @@ impl Provider for Bedrock {
             ("messages", (!messages.is_empty()).then(|| messages.into())),
             ("system", (!system.is_empty()).then(|| system.into())),
             ("inferenceConfig", Some(Json::Object(inference))),
-            ("guardrailConfig", take("guardrailConfig")),
-            ("toolConfig", tool_config(&body, &bedrock, complete)),
+            ("guardrailConfig", params.take("guardrailConfig")),
+            ("toolConfig", tool_config(&params, &bedrock)),
+            ("outputConfig", params.schema().map(output_config)),
             ("additionalModelRequestFields", bedrock.get("additionalModelRequestFields").cloned()),
         ])))
     }
@@ -175,13 +182,17 @@ fn usage(body: &Json) -> Usage {
     }
 }
 
-fn tool_config(body: &Map, bedrock: &Json, complete: bool) -> Option<Json> {
+/// A schema for the answer.
+fn output_config(schema: Json) -> Json {
+    let structure = json!({"jsonSchema": {"name": "answer", "schema": schema.to_string()}});
+    json!({"textFormat": {"type": "json_schema", "structure": structure}})
+}
+
+fn tool_config(params: &Params<'_>, bedrock: &Json) -> Option<Json> {
     let given = bedrock.get("toolConfig").cloned();
-    let tools: Vec<Json> = present(body, "tools")
-        .and_then(Json::as_array)
+    let tools: Vec<Json> = params
+        .functions()
         .into_iter()
-        .flatten()
-        .filter_map(|tool| tool.get("function"))
         .map(|function| {
             let spec = object([
                 ("name", function.get("name").cloned()),
@@ -195,11 +206,11 @@ fn tool_config(body: &Map, bedrock: &Json, complete: bool) -> Option<Json> {
         return given;
     }
     let mut config = given.unwrap_or_else(|| json!({}));
-    let choice = present(body, "tool_choice").filter(|_| complete).and_then(|choice| match choice.as_str() {
+    let choice = params.more("tool_choice").and_then(|choice| match choice.as_str() {
         Some("auto") => Some(json!({"auto": {}})),
         Some("required") => Some(json!({"any": {}})),
         Some(_) => None,
-        None => text(choice, "/function/name").map(|name| json!({"tool": {"name": name}})),
+        None => text(&choice, "/function/name").map(|name| json!({"tool": {"name": name}})),
     });
     if let Some(members) = config.as_object_mut() {
         members.insert("tools".into(), tools.into());

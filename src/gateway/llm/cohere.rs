@@ -1,9 +1,11 @@
 //! Cohere: its first chat and generate APIs, as Kong speaks them, and its second chat API for tool calls.
 
 use super::cost::Usage;
+use super::endpoint::operation;
 use super::framing::Event;
-use super::json::{content_text, count, list, present, rename, text};
+use super::json::{content_text, count, list, object, present, rename, text};
 use super::openai::{self, merge_options};
+use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk};
 use super::{Answer, Call, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
@@ -17,6 +19,7 @@ impl Provider for Cohere {
 
     fn address(&self, call: &Call) -> Result<String, TransformError> {
         let path = match call.route {
+            Route::Chat if is_second(call) => "/v2/chat",
             Route::Chat => "/v1/chat",
             Route::Completions => "/v1/generate",
             _ => "/",
@@ -24,11 +27,18 @@ impl Provider for Cohere {
         Ok(format!("https://api.cohere.com:443{path}"))
     }
 
+    fn other_path(&self, call: &Call, path: &str) -> Option<String> {
+        is_second(call).then(|| operation(path, "/v2/chat", "/v1/chat")).flatten()
+    }
+
     fn request(&self, call: &Call, mut body: Map) -> Result<Json, TransformError> {
         match call.route {
             Route::Chat | Route::Completions => {}
             Route::Preserve => return Ok(Json::Object(body)),
             route => return Err(TransformError::NoOperation { provider: self.name(), route: route.name() }),
+        }
+        if is_second(call) {
+            return Ok(second_request(call, body));
         }
         if present(&body, "tools").is_some() {
             return openai::request(self.name(), call, body, false);
@@ -143,6 +153,53 @@ impl Provider for Cohere {
     fn counts_stream_tokens(&self) -> bool {
         true
     }
+}
+
+/// Whether a call goes to the second version of the chat API, which knows more than texts. Kong 3.10 sends tools to
+/// the first one.
+fn is_second(call: &Call) -> bool {
+    call.rich && call.route == Route::Chat && call.dialect.complete_requests
+}
+
+/// A chat of the second version: OpenAI's messages and tools, and other words for the rest.
+fn second_request(call: &Call, mut body: Map) -> Json {
+    merge_options(&mut body, &call.model.options);
+    let params = Params::new(call, &body);
+    let choice = params.take("tool_choice").unwrap_or_default();
+    let named = text(&choice, "/function/name");
+    let tools = params.take("tools").map(|tools| match named {
+        // there is no choice by name: the others are left out
+        Some(name) => list(&tools, "")
+            .iter()
+            .filter(|tool| text(tool, "/function/name") == Some(name))
+            .cloned()
+            .collect(),
+        None => tools,
+    });
+    let choice = match choice.as_str() {
+        Some("none") => Some("NONE"),
+        Some("required") => Some("REQUIRED"),
+        _ => named.map(|_| "REQUIRED"),
+    };
+    let format = params.wants_json().then(|| {
+        Json::Object(object([("type", Some("json_object".into())), ("json_schema", params.schema())]))
+    });
+    Json::Object(object([
+        ("model", call.model.name.as_deref().map(Json::from)),
+        ("messages", params.take("messages")),
+        ("stream", Some(call.streaming.into())),
+        ("tools", tools),
+        ("tool_choice", choice.map(Json::from)),
+        ("response_format", format),
+        ("max_tokens", params.max_tokens()),
+        ("stop_sequences", params.stops()),
+        ("temperature", params.take("temperature")),
+        ("p", params.take("top_p")),
+        ("k", params.take("top_k")),
+        ("seed", params.take("seed")),
+        ("frequency_penalty", params.take("frequency_penalty")),
+        ("presence_penalty", params.take("presence_penalty")),
+    ]))
 }
 
 /// Cohere's finish reasons in OpenAI's terms.

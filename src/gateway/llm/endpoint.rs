@@ -45,6 +45,8 @@ pub fn upstream(
         None if call.route == Route::Preserve => request_path,
         _ => url.path(),
     };
+    let other = if own || !call.dialect.complete_requests { None } else { provider.other_path(call, path) };
+    let path = other.as_deref().unwrap_or(path);
     Ok(Upstream {
         scheme: url.scheme().to_owned(),
         host: url.host_str().ok_or_else(wrong)?.to_owned(),
@@ -117,6 +119,11 @@ fn fill(text: &str, lookup: &dyn Lookup) -> Result<String, String> {
     Ok(format!("{before}{value}{after}"))
 }
 
+/// A path that ends in one of two operations, with the wanted one in its place.
+pub(super) fn operation(path: &str, wanted: &str, other: &str) -> Option<String> {
+    path.strip_suffix(other).map(|before| format!("{before}{wanted}"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -133,6 +140,8 @@ mod tests {
             }),
             route,
             streaming: false,
+            rich: false,
+            estimate: 0,
             usage_chunk: false,
             dialect: &KONG_3_14,
             now: 0,

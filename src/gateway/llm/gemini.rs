@@ -1,9 +1,11 @@
 //! Google's Gemini, public or on Vertex.
 
 use super::cost::Usage;
+use super::endpoint::operation;
 use super::framing::Event;
-use super::json::{content_text, count, list, object, present, text};
+use super::json::{content_text, count, list, object, rename, text};
 use super::openai::merge_options;
+use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
 use super::{Answer, Call, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
@@ -30,6 +32,11 @@ impl Provider for Gemini {
         })
     }
 
+    fn other_path(&self, call: &Call, path: &str) -> Option<String> {
+        let (whole, stream) = (":generateContent", ":streamGenerateContent");
+        if call.streaming { operation(path, stream, whole) } else { operation(path, whole, stream) }
+    }
+
     fn query(&self, call: &Call) -> Vec<(&'static str, String)> {
         // otherwise Gemini sends one long array
         let asks = call.streaming && call.dialect.complete_requests;
@@ -50,34 +57,29 @@ impl Provider for Gemini {
         if system.is_some() && call.model_name().starts_with("gemini-1.0") {
             return Err(wrong("system prompts aren't supported on gemini-1.0 models".into()));
         }
-        let take = |key: &str| present(&body, key).cloned();
-        let stop = take("stop").map(|stop| if complete && stop.is_string() { json!([stop]) } else { stop });
-        let mut generation = object([
-            (
-                "maxOutputTokens",
-                take("max_tokens").or_else(|| take("max_completion_tokens").filter(|_| complete)),
-            ),
-            ("stopSequences", stop),
-            ("temperature", take("temperature")),
-            ("topK", take("top_k")),
-            ("topP", take("top_p")),
+        let params = Params::new(call, &body);
+        let generation = object([
+            ("maxOutputTokens", params.max_tokens()),
+            ("stopSequences", params.stops()),
+            ("temperature", params.take("temperature")),
+            ("topK", params.take("top_k")),
+            ("topP", params.take("top_p")),
+            ("candidateCount", params.more("n").filter(|n| *n != json!(1))),
+            ("seed", params.more("seed")),
+            ("presencePenalty", params.more("presence_penalty")),
+            ("frequencyPenalty", params.more("frequency_penalty")),
+            ("responseMimeType", params.wants_json().then(|| "application/json".into())),
+            ("responseJsonSchema", params.schema()),
         ]);
-        if complete {
-            generation.extend(response_format(&body));
-        }
-        let tools: Vec<Json> = present(&body, "tools")
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|tool| tool.get("function").cloned())
-            .collect();
+        let tools = params.functions().into_iter().map(|function| declaration(function, complete));
+        let tools: Vec<Json> = tools.collect();
         Ok(Json::Object(object([
             ("contents", Some(contents).filter(|contents| !contents.is_empty()).map(Json::from)),
             ("systemInstruction", system.map(|system| json!({"parts": [{"text": system}]}))),
             ("generationConfig", Some(Json::Object(generation))),
             ("tools", (!tools.is_empty()).then(|| json!([{"function_declarations": tools}]))),
-            ("tool_config", take("tool_config")),
-            ("toolConfig", present(&body, "tool_choice").filter(|_| complete).and_then(tool_choice)),
+            ("tool_config", params.take("tool_config")),
+            ("toolConfig", params.more("tool_choice").as_ref().and_then(tool_choice)),
         ])))
     }
 
@@ -172,14 +174,20 @@ fn usage(body: &Json) -> Usage {
     }
 }
 
-/// What `response_format` asks for, as members of `generationConfig`.
-fn response_format(body: &Map) -> Map {
-    let format = present(body, "response_format").cloned().unwrap_or_default();
-    let wants_json = matches!(text(&format, "/type"), Some("json_object" | "json_schema"));
-    object([
-        ("responseMimeType", wants_json.then(|| "application/json".into())),
-        ("responseJsonSchema", format.pointer("/json_schema/schema").cloned()),
-    ])
+/// What JSON Schema has and the notation of Gemini's `parameters` has not.
+const JSON_SCHEMA_ONLY: [&str; 3] = ["additionalProperties", "$defs", "$schema"];
+
+/// A function, its parameters under the name that fits their notation.
+fn declaration(function: &Json, complete: bool) -> Json {
+    let mut declaration = function.clone();
+    if let Some(members) = declaration.as_object_mut().filter(|_| complete) {
+        members.remove("strict");
+        let parameters = members.get("parameters").unwrap_or(&Json::Null);
+        if JSON_SCHEMA_ONLY.iter().any(|word| parameters.get(word).is_some()) {
+            rename(members, "parameters", "parametersJsonSchema");
+        }
+    }
+    declaration
 }
 
 fn tool_choice(choice: &Json) -> Option<Json> {

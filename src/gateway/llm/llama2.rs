@@ -1,7 +1,9 @@
 //! Llama 2 models hosted by oneself: a raw prompt, Ollama's format, or OpenAI's.
 
+use super::endpoint::operation;
 use super::framing::Event;
-use super::json::{object, present, text};
+use super::json::{count, object, text};
+use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk};
 use super::{Answer, Call, Map, Provider, Route, TransformError, Usage, ollama, openai};
 use serde_json::{Value as Json, json};
@@ -32,6 +34,15 @@ impl Provider for Llama2 {
         Err(TransformError::Endpoint("must set model.options.upstream_url for llama2 provider".into()))
     }
 
+    fn other_path(&self, call: &Call, path: &str) -> Option<String> {
+        let (whole, stream) = ("/generate", "/generate_stream");
+        match format(call) {
+            Format::Raw if call.streaming => operation(path, stream, whole),
+            Format::Raw => operation(path, whole, stream),
+            _ => None,
+        }
+    }
+
     fn request(&self, call: &Call, body: Map) -> Result<Json, TransformError> {
         match format(call) {
             Format::Ollama => ollama::request(call, body),
@@ -56,7 +67,7 @@ impl Provider for Llama2 {
         match format(call) {
             Format::Ollama => Box::new(ollama::Stream::default()),
             Format::OpenAi => Box::new(openai::Relay),
-            Format::Raw => Box::new(RawStream),
+            Format::Raw => Box::new(RawStream::default()),
         }
     }
 
@@ -85,9 +96,11 @@ fn instructions(messages: &[Json]) -> String {
 
 fn raw_request(call: &Call, mut body: Map) -> Json {
     openai::merge_options(&mut body, &call.model.options);
-    let take = |key: &str| present(&body, key).cloned();
+    let params = Params::new(call, &body);
+    let take = |key: &str| params.take(key);
     let parameters = object([
-        ("max_new_tokens", take("max_tokens")),
+        ("max_new_tokens", params.max_tokens()),
+        ("stop", call.dialect.complete_requests.then(|| params.stops()).flatten()),
         ("top_p", take("top_p")),
         ("top_k", take("top_k")),
         ("temperature", take("temperature")),
@@ -118,11 +131,14 @@ fn raw_answer(call: &Call, body: &[u8]) -> Result<Answer, String> {
     let item = item.ok_or("cannot parse response from llama2 endpoint")?;
     let generated = text(item, "/generated_text").ok_or("response data is empty from llama2 endpoint")?;
     let reply = generated.rsplit("[/INST]").next().unwrap_or(generated).trim();
-    let usage = body.get("usage").map(Usage::from_openai).unwrap_or_default();
+    let counted = count(item, "/details/generated_tokens").filter(|_| complete);
+    let usage = body.get("usage").map(Usage::from_openai).unwrap_or_default().or(Usage::new(None, counted));
+    let usage = call.counted(usage, reply.chars().count());
+    let finish = if complete { finish(item) } else { "stop" };
     let choice = if call.route == Route::Completions {
-        json!({"index": 0, "text": reply, "finish_reason": "stop", "logprobs": null})
+        json!({"index": 0, "text": reply, "finish_reason": finish, "logprobs": null})
     } else {
-        json!({"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"})
+        json!({"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": finish})
     };
     let mut result = json!({
         "id": call.answer_id(None),
@@ -142,7 +158,15 @@ fn raw_answer(call: &Call, body: &[u8]) -> Result<Answer, String> {
 }
 
 /// The stream of a text-generation server: `{"token": {"text"}, "generated_text"}` an event.
-struct RawStream;
+#[derive(Default)]
+struct RawStream {
+    started: bool,
+}
+
+/// Why the model stopped, in OpenAI's terms.
+fn finish(item: &Json) -> &'static str {
+    if text(item, "/details/finish_reason") == Some("length") { "length" } else { "stop" }
+}
 
 impl Translate for RawStream {
     fn event(&mut self, call: &Call, event: &Event, seen: &mut Seen) -> Vec<Chunk> {
@@ -151,12 +175,14 @@ impl Translate for RawStream {
         let special = body.pointer("/token/special").and_then(Json::as_bool).unwrap_or(false);
         if let Some(token) = text(&body, "/token/text").filter(|_| !special) {
             seen.note(token);
-            chunks.push(Chunk::Json(chunk(call, seen, json!({"content": token}), None)));
+            let first = call.dialect.complete_answers && !std::mem::replace(&mut self.started, true);
+            let delta =
+                object([("role", first.then(|| "assistant".into())), ("content", Some(token.into()))]);
+            chunks.push(Chunk::Json(chunk(call, seen, Json::Object(delta), None)));
         }
         if body.get("generated_text").is_some_and(|generated| !generated.is_null()) {
-            let length = text(&body, "/details/finish_reason") == Some("length");
-            seen.finish = Some(if length { "length" } else { "stop" });
-            seen.usage.completion = super::json::count(&body, "/details/generated_tokens");
+            seen.finish = Some(finish(&body));
+            seen.usage.completion = count(&body, "/details/generated_tokens");
             chunks.push(Chunk::Done);
         }
         chunks

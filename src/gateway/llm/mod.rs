@@ -13,6 +13,7 @@ mod compatible;
 mod config;
 mod cost;
 mod endpoint;
+mod errors;
 mod framing;
 mod gemini;
 mod huggingface;
@@ -22,6 +23,7 @@ mod mistral;
 mod native;
 mod ollama;
 mod openai;
+mod params;
 mod prompt;
 mod sigv4;
 mod stream;
@@ -29,6 +31,7 @@ mod stream;
 pub use config::{Auth, Location, Logging, Model, Options, Param, Target};
 pub use cost::{Usage, estimate_tokens};
 pub use endpoint::{Credential, Lookup, Upstream, credentials, resolve, upstream};
+pub use errors::openai_error;
 pub use framing::{Event, Framer, aws_message};
 pub use native::Native;
 pub use prompt::{Asked, Refusal, Streaming, accept, body_limit, parse_body};
@@ -132,6 +135,10 @@ pub struct Call {
     pub route: Route,
     /// Whether the answer is a stream.
     pub streaming: bool,
+    /// Whether the request holds more than texts: tools, images, a schema for the answer.
+    pub rich: bool,
+    /// The prompt's tokens, estimated from its words, for providers that do not count them.
+    pub estimate: u64,
     /// Whether the client itself asked for a usage chunk at the end of the stream (`stream_options.include_usage`).
     pub usage_chunk: bool,
     /// The flavor's ways.
@@ -146,6 +153,15 @@ impl Call {
     /// The name of the model, empty when none is known (only for `preserve`).
     pub fn model_name(&self) -> &str {
         self.model.name.as_deref().unwrap_or_default()
+    }
+
+    /// What the provider counted, and estimates for what it did not count; `said` is the answer's length in
+    /// characters. Kong 3.10 counts nothing itself in answers.
+    fn counted(&self, usage: Usage, said: usize) -> Usage {
+        if !self.dialect.complete_answers {
+            return usage;
+        }
+        usage.or(Usage::new(Some(self.estimate), Some(said.div_ceil(4) as u64)))
     }
 
     /// The id of an answer: the provider's own, or a fresh one in OpenAI's style.
@@ -217,6 +233,11 @@ pub trait Provider: Send + Sync {
 
     /// Its own address for this call, path included, for configurations without `upstream_url`.
     fn address(&self, call: &Call) -> Result<String, TransformError>;
+
+    /// The path of an `upstream_url` for a call that the provider answers at another one: streams, at some.
+    fn other_path(&self, _call: &Call, _path: &str) -> Option<String> {
+        None
+    }
 
     /// What is put behind the path of an `upstream_url`.
     fn path_suffix(&self, _call: &Call) -> &'static str {

@@ -87,6 +87,17 @@ impl Native {
         ])
     }
 
+    /// Keeps what the client's path asks for besides an answer: a count of tokens.
+    pub fn keep_operation(self, path: &str, own: &mut String) {
+        match self {
+            Native::Anthropic if path.ends_with("/messages/count_tokens") => own.push_str("/count_tokens"),
+            Native::Gemini if path.ends_with(":countTokens") => {
+                *own = own.replace(":generateContent", ":countTokens");
+            }
+            _ => {}
+        }
+    }
+
     /// The tokens of an answer in this format.
     pub fn usage(self, answer: &Json) -> Usage {
         let at = |pointer: &str| super::json::count(answer, pointer);

@@ -2,8 +2,9 @@
 
 use super::cost::Usage;
 use super::framing::Event;
-use super::json::{count, object, present, text};
+use super::json::{count, object, text};
 use super::openai::merge_options;
+use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
 use super::{Answer, Call, Map, Route, TransformError};
 use serde_json::{Value as Json, json};
@@ -11,16 +12,18 @@ use serde_json::{Value as Json, json};
 /// A request in Ollama's format.
 pub(super) fn request(call: &Call, mut body: Map) -> Result<Json, TransformError> {
     merge_options(&mut body, &call.model.options);
-    let complete = call.dialect.complete_requests;
-    let take = |key: &str| present(&body, key).cloned();
+    let params = Params::new(call, &body);
+    let take = |key: &str| params.take(key);
     let options = object([
-        ("num_predict", take("max_tokens").or_else(|| take("max_completion_tokens").filter(|_| complete))),
+        ("num_predict", params.max_tokens()),
         ("temperature", take("temperature")),
         ("top_p", take("top_p")),
         ("top_k", take("top_k")),
-        ("stop", take("stop").filter(|_| complete)),
-        ("seed", take("seed").filter(|_| complete)),
+        ("stop", params.more("stop")),
+        ("seed", params.more("seed")),
     ]);
+    let format = params.schema().or_else(|| params.wants_json().then(|| "json".into()));
+    let complete = call.dialect.complete_requests;
     let messages = take("messages").map(|messages| if complete { for_ollama(messages) } else { messages });
     Ok(Json::Object(object([
         ("prompt", if messages.is_none() { take("prompt") } else { None }),
@@ -29,6 +32,7 @@ pub(super) fn request(call: &Call, mut body: Map) -> Result<Json, TransformError
         ("model", call.model.name.as_deref().map(Json::from)),
         ("tools", take("tools")),
         ("tool_choice", take("tool_choice")),
+        ("format", format),
         ("options", Some(Json::Object(options))),
     ])))
 }

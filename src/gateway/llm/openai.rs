@@ -102,7 +102,7 @@ pub(super) fn request(
 }
 
 /// What is read of an answer that is passed on as it is.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Glance {
     choices: Option<IgnoredAny>,
     data: Option<IgnoredAny>,
@@ -138,6 +138,9 @@ struct ChunkGlance {
     choices: Vec<Json>,
     usage: Option<Json>,
     model: Option<String>,
+    id: Option<String>,
+    /// Of the events of OpenAI's responses.
+    response: Option<Glance>,
 }
 
 impl Translate for Relay {
@@ -152,8 +155,10 @@ impl Translate for Relay {
             let written = text(choice, "/delta/content").or_else(|| text(choice, "/text"));
             seen.note(written.unwrap_or_default());
         }
-        seen.model = seen.model.take().or(glance.model);
-        let usage = glance.usage.filter(|usage| !usage.is_null());
+        let response = glance.response.unwrap_or_default();
+        seen.id = seen.id.take().or(glance.id);
+        seen.model = seen.model.take().or(glance.model).or(response.model);
+        let usage = glance.usage.or(response.usage).filter(|usage| !usage.is_null());
         if let Some(usage) = &usage {
             seen.usage = Usage::from_openai(usage);
         }

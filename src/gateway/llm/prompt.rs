@@ -1,7 +1,7 @@
 //! What clients send to AI routes: reading it, and deciding whether it may go on.
 
 use super::endpoint::{Lookup, resolve};
-use super::{Call, Dialect, Map, Route, Target};
+use super::{Call, Dialect, Map, Route, Target, estimate_tokens};
 use serde_json::Value as Json;
 use std::sync::Arc;
 
@@ -141,15 +141,29 @@ pub fn accept(body: &Map, asked: &Asked<'_>) -> Result<Call, Refusal> {
     }
     let usage_chunk =
         body.get("stream_options").and_then(|options| options.get("include_usage")).is_some_and(truthy);
+    let streaming = wants_stream || asked.streaming == Streaming::Always;
     Ok(Call {
         model,
         route,
-        streaming: wants_stream || asked.streaming == Streaming::Always,
+        streaming,
+        rich: is_rich(body),
+        estimate: estimate_tokens(body, if streaming { 1.8 } else { 1.0 }),
         usage_chunk,
         dialect: asked.dialect,
         now: asked.now,
         id: asked.id.into(),
     })
+}
+
+/// Whether a request holds more than texts.
+fn is_rich(body: &Map) -> bool {
+    let has = |key: &str| body.get(key).is_some_and(|value| !value.is_null());
+    let messages = body.get("messages").and_then(Json::as_array).into_iter().flatten();
+    let mut parts = messages.clone().filter_map(|message| message.get("content")?.as_array()).flatten();
+    has("tools")
+        || has("response_format")
+        || messages.clone().any(|message| message.get("role").and_then(Json::as_str) == Some("tool"))
+        || parts.any(|part| part.get("text").is_none())
 }
 
 /// What Kong takes for yes: everything but `false` and nothing.

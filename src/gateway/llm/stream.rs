@@ -140,13 +140,15 @@ impl Decoder {
     /// then the mark.
     fn end(&mut self, chunks: &mut Vec<Chunk>) {
         self.done = true;
-        if self.call.dialect.complete_answers
-            && let Some(finish) = self.seen.finish
-        {
-            let mut last = chunk(&self.call, &self.seen, json!({}), Some(finish));
-            let usage = self.seen.usage.to_json();
+        // chunks that passed as they came tell their finish reason themselves, but not always a usage
+        let untold = self.seen.finish.is_some() || self.seen.usage == Usage::default();
+        if self.call.dialect.complete_answers && untold {
+            let mut last = chunk(&self.call, &self.seen, json!({}), self.seen.finish);
+            let usage = self.call.counted(self.seen.usage, self.seen.characters).to_json();
             if self.call.usage_chunk {
-                chunks.push(Chunk::Json(last.clone()));
+                if self.seen.finish.is_some() {
+                    chunks.push(Chunk::Json(last.clone()));
+                }
                 set(&mut last, "choices", json!([]));
             }
             set(&mut last, "usage", usage);

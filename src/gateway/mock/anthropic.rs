@@ -126,12 +126,7 @@ fn ask(question: &Question<'_>) -> Result<Ask, Wrong> {
 }
 
 fn stop_reason(ask: &Ask) -> &'static str {
-    match ask.end {
-        End::Tool => "tool_use",
-        End::Length => "max_tokens",
-        End::Sequence(_) => "stop_sequence",
-        End::Over => "end_turn",
-    }
+    ask.end.word(["tool_use", "max_tokens", "stop_sequence", "end_turn"])
 }
 
 fn stop_sequence(ask: &Ask) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! Bedrock's converse.
 
 use super::api::{Api, Problem, Question, Wrong, texts};
-use super::reply::{Ask, Choice, End, Tool, content_tokens, conversation, tokens};
+use super::reply::{Ask, Choice, Tool, content_tokens, conversation, tokens};
 use crate::gateway::llm::aws_message;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
@@ -59,12 +59,7 @@ fn ask(question: &Question<'_>) -> Result<Ask, Wrong> {
 }
 
 fn stop_reason(ask: &Ask) -> &'static str {
-    match ask.end {
-        End::Tool => "tool_use",
-        End::Length => "max_tokens",
-        End::Sequence(_) => "stop_sequence",
-        End::Over => "end_turn",
-    }
+    ask.end.word(["tool_use", "max_tokens", "stop_sequence", "end_turn"])
 }
 
 fn usage(ask: &Ask) -> Json {

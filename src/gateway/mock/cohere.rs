@@ -2,7 +2,7 @@
 
 use super::api::{Api, Problem, Question, Wrong, texts};
 use super::openai::tools_of;
-use super::reply::{Ask, Choice, End, conversation, said, tokens};
+use super::reply::{Ask, Choice, conversation, said, tokens};
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
@@ -72,12 +72,7 @@ fn ask(question: &Question<'_>) -> Result<Ask, Wrong> {
 }
 
 fn finish(ask: &Ask) -> &'static str {
-    match ask.end {
-        End::Tool => "TOOL_CALL",
-        End::Length => "MAX_TOKENS",
-        End::Sequence(_) => "STOP_SEQUENCE",
-        End::Over => "COMPLETE",
-    }
+    ask.end.word(["TOOL_CALL", "MAX_TOKENS", "STOP_SEQUENCE", "COMPLETE"])
 }
 
 fn units(ask: &Ask) -> Json {

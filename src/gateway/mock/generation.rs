@@ -1,7 +1,7 @@
 //! Text generation, as Hugging Face and the servers of raw models offer it.
 
 use super::api::{Api, Problem, Question, Wrong, texts};
-use super::reply::{Ask, End, said, tokens};
+use super::reply::{Ask, said, tokens};
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
@@ -35,17 +35,16 @@ fn ask(question: &Question<'_>) -> Result<Ask, Wrong> {
         prompt: turn.trim().to_owned(),
         max_tokens: count("max_new_tokens").or_else(|| count("max_length")),
         stop: texts(body.pointer("/parameters/stop")),
-        stream: question.path.ends_with("/generate_stream") || body.get("stream") == Some(&Json::Bool(true)),
+        stream: match question.path {
+            "/" => body.pointer("/parameters/stream") == Some(&Json::Bool(true)),
+            path => path.ends_with("/generate_stream") || body.get("stream") == Some(&Json::Bool(true)),
+        },
         ..Ask::default()
     })
 }
 
 fn details(ask: &Ask) -> Json {
-    let reason = match ask.end {
-        End::Length => "length",
-        End::Sequence(_) => "stop_sequence",
-        _ => "eos_token",
-    };
+    let reason = ask.end.word(["eos_token", "length", "stop_sequence", "eos_token"]);
     json!({"finish_reason": reason, "generated_tokens": ask.output_tokens()})
 }
 

@@ -75,6 +75,18 @@ pub(super) enum End {
     Tool,
 }
 
+impl End {
+    /// The API's word for it, of those for a call of a tool, the length, a stop sequence and the end.
+    pub(super) fn word(&self, [tool, length, sequence, over]: [&'static str; 4]) -> &'static str {
+        match self {
+            End::Tool => tool,
+            End::Length => length,
+            End::Sequence(_) => sequence,
+            End::Over => over,
+        }
+    }
+}
+
 /// A call of a tool that the answer makes.
 #[derive(Clone, Debug)]
 pub(super) struct ToolCall {

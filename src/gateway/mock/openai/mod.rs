@@ -7,7 +7,7 @@ pub(super) mod media;
 mod responses;
 
 use super::api::{Api, Found, Problem, Question, texts};
-use super::reply::{Ask, Choice, End, Tool, tokens};
+use super::reply::{Ask, Choice, Tool, tokens};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value as Json, json};
@@ -137,11 +137,7 @@ fn tool_tokens(body: &Json) -> u64 {
 }
 
 fn finish(ask: &Ask) -> &'static str {
-    match ask.end {
-        End::Tool => "tool_calls",
-        End::Length => "length",
-        End::Sequence(_) | End::Over => "stop",
-    }
+    ask.end.word(["tool_calls", "length", "stop", "stop"])
 }
 
 fn usage(ask: &Ask) -> Json {

@@ -3,7 +3,7 @@
 
 use super::logging::{Outcome, Told, record, tell};
 use super::{Composed, MAX_ANSWER, Ready, Settings, gunzip, millis};
-use crate::gateway::llm::{Call, Chunk, Decoder, Route, Seen, Usage};
+use crate::gateway::llm::{self, Call, Chunk, Decoder, Route, Seen, Usage};
 use crate::gateway::plugins::BodyFilter;
 use crate::gateway::proxy::{BodyError, Context};
 use bytes::Bytes;
@@ -15,6 +15,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The largest error of a provider that is translated, in bytes; a larger one passes as it is.
+const MAX_ERROR: usize = 1024 * 1024;
+
 const MODEL: HeaderName = HeaderName::from_static("x-kong-llm-model");
 
 /// A request that went to a provider, kept for its answer.
@@ -25,7 +28,6 @@ pub(super) struct SentState {
     pub(super) settings: Arc<Settings>,
     pub(super) ready: Arc<Ready>,
     pub(super) call: Call,
-    pub(super) estimate: u64,
     pub(super) started: Instant,
     pub(super) payload: Option<Bytes>,
     pub(super) told: Told,
@@ -52,35 +54,53 @@ pub fn note(context: &mut Context, settings: &Arc<Settings>, ready: &Arc<Ready>,
         settings: Arc::clone(settings),
         ready: Arc::clone(ready),
         call: composed.call.clone(),
-        estimate: composed.estimate,
         started: Instant::now(),
         payload: ready.target.logging.payloads.then(|| composed.body.clone()),
         told,
     })));
 }
 
+/// The estimated tokens of the prompt. Kong 3.10 takes a provider that counts tokens at its word.
+fn estimate(sent: &SentState) -> u64 {
+    let trusts = !sent.call.dialect.complete_answers && sent.ready.provider.counts_stream_tokens();
+    if trusts { 0 } else { sent.call.estimate }
+}
+
 fn sent(context: &Context) -> Option<Sent> {
     context.state.get::<Sent>().cloned()
 }
 
-/// Whole answers are translated, streams as they pass.
+/// Whole answers and errors are translated, streams as they pass.
 pub fn whole_response(context: &Context, head: &response::Parts) -> Option<usize> {
-    let sent = context.state.get::<Sent>()?;
-    let call = &sent.0.call;
-    let translated = context.record.proxied && head.status == StatusCode::OK && !call.streaming;
-    (translated && call.route != Route::Preserve).then_some(MAX_ANSWER)
+    let sent = &context.state.get::<Sent>()?.0;
+    let call = &sent.call;
+    if !context.record.proxied || call.route == Route::Preserve {
+        return None;
+    }
+    if head.status == StatusCode::OK {
+        return (!call.streaming).then_some(MAX_ANSWER);
+    }
+    let is_error = head.status.is_client_error() || head.status.is_server_error();
+    (is_error && call.dialect.complete_answers && sent.settings.native.is_none()).then_some(MAX_ERROR)
 }
 
-/// Translates a whole answer.
+/// Translates a whole answer, or an error.
 pub fn response(context: &mut Context, answer: &mut Response<Bytes>) {
     let Some(Sent(sent)) = sent(context) else { return };
-    context.state.insert(Converted);
     if answer.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip")
         && let Some(plain) = gunzip(answer.body())
     {
         *answer.body_mut() = plain;
         answer.headers_mut().remove(CONTENT_ENCODING);
     }
+    if answer.status() != StatusCode::OK {
+        if let Some(error) = llm::openai_error(answer.status(), answer.body()) {
+            *answer.body_mut() = error.to_string().into();
+            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        return;
+    }
+    context.state.insert(Converted);
     let (usage, model) = match sent.settings.native {
         Some(native) => {
             let body: Json = serde_json::from_slice(answer.body()).unwrap_or_default();
@@ -101,7 +121,7 @@ pub fn response(context: &mut Context, answer: &mut Response<Bytes>) {
             }
         },
     };
-    let usage = usage.or(Usage::new(Some(sent.estimate), None));
+    let usage = usage.or(Usage::new(Some(estimate(&sent)), None));
     let payload = sent.payload.as_ref().map(|_| String::from_utf8_lossy(answer.body()).into_owned());
     record(context, &sent, usage, model, payload);
 }
@@ -155,7 +175,7 @@ pub fn response_body(context: &mut Context, head: &response::Parts) -> Option<Bo
     });
     let keep = sent.payload.is_some();
     let decoder = Decoder::new(sent.call.clone(), sent.ready.provider, kind.as_deref(), keep);
-    let taps = sent.settings.native.is_some();
+    let taps = sent.settings.native.is_some() || sent.call.route == Route::Responses;
     let gzip = gzip.then(|| MultiGzDecoder::new(Vec::new()));
     Some(Box::new(Stream { sent, decoder, gzip, taps, latency: None }))
 }
@@ -178,7 +198,7 @@ struct Stream {
     sent: Arc<SentState>,
     decoder: Decoder,
     gzip: Option<MultiGzDecoder<Vec<u8>>>,
-    /// Whether the client gets the provider's own bytes (native formats).
+    /// Whether the client gets the provider's own bytes (native formats, and OpenAI's responses).
     taps: bool,
     latency: Option<u64>,
 }
@@ -195,7 +215,7 @@ impl Stream {
 
     fn usage(&self) -> Usage {
         let seen = self.decoder.seen();
-        let estimate = Usage::new(Some(self.sent.estimate), Some(seen.characters.div_ceil(4) as u64));
+        let estimate = Usage::new(Some(estimate(&self.sent)), Some(seen.characters.div_ceil(4) as u64));
         match seen.usage {
             Usage { completion: Some(0) | None, prompt, .. } => {
                 Usage { prompt, ..Usage::default() }.or(estimate)

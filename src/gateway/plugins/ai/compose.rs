@@ -22,8 +22,6 @@ pub struct Composed {
     pub query: Option<String>,
     /// Its body.
     pub body: Bytes,
-    /// The estimated tokens of the prompt, where the provider does not count them in streams.
-    pub(super) estimate: u64,
 }
 
 /// Composes the request for a target out of the client's: checks, translation, address, credentials.
@@ -71,13 +69,10 @@ pub(super) fn compose_on(
         Some(native) => llm::accept(&native.to_openai(&question.members, path), &asked)?,
         None => llm::accept(&question.members, &asked)?,
     };
-    let upstream = llm::upstream(ready.provider, &call, path)?;
-    let estimate = if ready.provider.counts_stream_tokens() {
-        0
-    } else {
-        let factor = if call.streaming { 1.8 } else { 1.0 };
-        llm::estimate_tokens(&question.members, factor)
-    };
+    let mut upstream = llm::upstream(ready.provider, &call, path)?;
+    if let Some(native) = settings.native.filter(|_| upstream.own) {
+        native.keep_operation(path, &mut upstream.path);
+    }
     let passes = settings.native.is_some() || call.route == Route::Preserve;
     let body = if passes { question.raw.clone() } else { translated(ready, &call, question)? };
     let Base { method, mut headers, mut query } = base;
@@ -106,7 +101,7 @@ pub(super) fn compose_on(
         }
     }
     sign(ready, method, &call, &upstream, query.as_deref(), &body, &mut headers)?;
-    Ok(Composed { call, upstream, headers, query, body, estimate })
+    Ok(Composed { call, upstream, headers, query, body })
 }
 
 fn translated(ready: &Ready, call: &Call, question: &Question) -> Result<Bytes, Stop> {
