@@ -11,9 +11,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("schemas");
     let mut out = String::new();
-    for (folder, constant) in
-        [("entities", "ENTITIES"), ("plugins", "PLUGINS"), ("vaults", "VAULTS"), ("partials", "PARTIALS")]
-    {
+    for (folder, constant) in [
+        ("entities", "ENTITIES"),
+        ("gateway", "GATEWAY"),
+        ("plugins", "PLUGINS"),
+        ("vaults", "VAULTS"),
+        ("partials", "PARTIALS"),
+    ] {
         writeln!(out, "pub(super) const {constant}: &[Bundled] = &[")?;
         for (name, json) in schemas(&root.join(folder))? {
             let word = |word: &str| json.get(word).and_then(serde_json::Value::as_str).unwrap_or_default();

@@ -73,6 +73,10 @@ pub struct Args {
     #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
 
+    /// Take entities only from declarative configurations (POST /config), as a Kong without a database does
+    #[arg(long)]
+    dbless: bool,
+
     /// Ask clients of the Admin API for RBAC tokens (kong-3.14)
     #[arg(long)]
     rbac: bool,
@@ -121,6 +125,7 @@ pub fn run(args: &Args, context: &Context) -> Outcome {
             .admin_token
             .as_deref()
             .map(|text| Secret::text(text, Origin::Setting("--admin-token".into()))),
+        dbless: args.dbless,
         rbac: args.rbac,
         allow_unauthenticated: args.allow_unauthenticated,
         konnect_tokens: context.konnect_token_flags.clone(),

@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// How many entities a page holds; the most that the gateways give.
 const PAGE_SIZE: &str = "1000";
+/// How Kong begins to say that an endpoint is there but switched off.
+const SWITCHED_OFF: &str = "this endpoint is only available when";
 /// What may stand in a path segment as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -210,13 +212,19 @@ impl Client {
         read(&self.http, answer).map(Some)
     }
 
-    /// The rows of one page; `None` when there is no such list.
+    /// The rows of one page; `None` when there is no such list, or when the gateway has it switched off (filter chains
+    /// where WebAssembly is off).
     async fn rows(&self, request: &Request<'_>, kind: Option<&Kind>) -> Result<Option<Page>, Error> {
         let answer = self.http.call(request).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let answer = succeeded(&self.http, kind, &Value::Null, answer)?;
+        let answer = match succeeded(&self.http, kind, &Value::Null, answer) {
+            Err(Error::Refused { status: 400, message, .. }) if message.contains(SWITCHED_OFF) => {
+                return Ok(None);
+            }
+            answer => answer?,
+        };
         let page: Rows = read(&self.http, answer)?;
         let next = page.offset.or_else(|| page.next.as_deref().and_then(offset_of));
         self.trace_rows(&page.data);

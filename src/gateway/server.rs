@@ -47,6 +47,8 @@ pub struct ServeOptions {
     pub data: Option<PathBuf>,
     /// The token that the Admin API asks for (`Kong-Admin-Token`), without RBAC.
     pub admin_token: Option<Secret>,
+    /// Takes entities from declarative configurations only (`POST /config`), as a Kong without a database does.
+    pub dbless: bool,
     /// Asks the Admin API's clients for RBAC tokens (flavors with RBAC only).
     pub rbac: bool,
     /// Allows the Admin API to listen beyond loopback without authentication.
@@ -80,6 +82,7 @@ impl Default for ServeOptions {
             mock_llm: false,
             data: None,
             admin_token: None,
+            dbless: false,
             rbac: false,
             allow_unauthenticated: false,
             konnect_tokens: Vec::new(),
@@ -213,27 +216,29 @@ impl Gateway {
                 tasks.spawn(http::serve(listener, api, front(at), tasks.clone()));
             }
         };
+        let proxy = (plain.is_some() || tls.is_some()).then(|| {
+            let mock = addresses.mock.filter(|_| options.mock_llm);
+            let proxy_options = proxy::Options { flavor: options.flavor, mock, ..proxy::Options::default() };
+            let source = Arc::new(Planes::new(store.clone()));
+            Arc::new(proxy::Proxy::new(source, Arc::clone(&board), proxy_options))
+        });
         let settings = admin::Settings {
             flavor: options.flavor,
             token: options.admin_token.clone(),
             rbac: options.rbac,
-            board: Arc::clone(&board),
+            board,
             meter: Arc::clone(&meter),
+            shared: proxy.as_ref().map(|proxy| Arc::clone(proxy.shared())),
+            dbless: options.dbless,
         };
         let api = Admin::new(store.clone(), settings).await.map_err(unreadable)?;
         spawn(admin_listener, addresses.admin, Arc::new(api));
         let (tokens, rate) = (options.konnect_tokens.clone(), options.konnect_rate_limit);
         let api = Konnect::new(options.flavor, store.clone(), tokens, rate);
         spawn(konnect, addresses.konnect, Arc::new(api));
-        if plain.is_some() || tls.is_some() {
-            let mock = addresses.mock.filter(|_| options.mock_llm);
-            let proxy_options = proxy::Options { flavor: options.flavor, mock, ..proxy::Options::default() };
-            let source = Arc::new(Planes::new(store.clone()));
-            let proxy = Arc::new(proxy::Proxy::new(source, board, proxy_options));
-            for (listener, secure) in [(plain, false), (tls, true)] {
-                if let Some(listener) = listener {
-                    tasks.spawn(proxy::serve(listener, secure, Arc::clone(&proxy), shutdown.clone()));
-                }
+        for (listener, secure) in [(plain, false), (tls, true)] {
+            if let (Some(listener), Some(proxy)) = (listener, &proxy) {
+                tasks.spawn(proxy::serve(listener, secure, Arc::clone(proxy), shutdown.clone()));
             }
         }
         if let Some(listener) = mock {

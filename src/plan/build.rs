@@ -3,7 +3,6 @@
 use super::compare::{Comparer, Kept, Known, Slot, plain_text};
 use super::equal;
 use super::keys::is_foreign;
-use super::kinds::parents_first;
 use super::label::{self, Owner};
 use super::order::{self, Held};
 use super::types::{Action, Change, Name, Plan, Role};
@@ -42,7 +41,7 @@ pub(super) fn plan(mut comparer: Comparer<'_>, ids: &mut dyn FnMut() -> Uuid) ->
 
     let mut kept: Vec<Option<Kept>> = kept.into_iter().map(Some).collect();
     let order: HashMap<Box<str>, usize> =
-        parents_first(comparer.schemas).iter().enumerate().map(|(n, kind)| (kind.name.clone(), n)).collect();
+        comparer.schemas.parents_first().iter().enumerate().map(|(n, kind)| (kind.name.clone(), n)).collect();
     let rank = |entity: &Entity| order.get(&entity.kind.name).copied().unwrap_or(usize::MAX);
 
     let mut asked: Vec<(usize, usize)> = comparer

@@ -4,7 +4,6 @@
 
 use super::equal;
 use super::keys;
-use super::kinds::parents_first;
 use super::types::{Options, Plan};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::model::{Entity, Reference, State, Target};
@@ -97,7 +96,7 @@ pub struct Comparer<'a> {
 impl<'a> Comparer<'a> {
     /// Begins a comparison with what the files ask for.
     pub fn new(desired: &'a State, schemas: &'a Schemas, options: &'a Options) -> Self {
-        let kinds = parents_first(schemas);
+        let kinds = schemas.parents_first();
         let shelf_of: HashMap<Box<str>, usize> =
             kinds.iter().enumerate().map(|(n, kind)| (kind.name.clone(), n)).collect();
         let mut shelves: Vec<Shelf> = kinds

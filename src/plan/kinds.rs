@@ -3,29 +3,8 @@
 use super::types::Options;
 use crate::model::State;
 use crate::schema::{Kind, Schemas};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Every kind of a flavor, each after the kinds that it references; by name where there is no such order.
-pub fn parents_first(schemas: &Schemas) -> Vec<Arc<Kind>> {
-    fn visit(schemas: &Schemas, kind: &Arc<Kind>, seen: &mut BTreeSet<Box<str>>, out: &mut Vec<Arc<Kind>>) {
-        if !seen.insert(kind.name.clone()) {
-            return;
-        }
-        for (_, reference) in kind.record.foreign() {
-            if let Some(parent) = schemas.kind(reference) {
-                visit(schemas, parent, seen, out);
-            }
-        }
-        out.push(kind.clone());
-    }
-    let mut seen = BTreeSet::new();
-    let mut out = Vec::new();
-    for kind in schemas.kinds() {
-        visit(schemas, kind, &mut seen, &mut out);
-    }
-    out
-}
 
 /// One list to read: the entities of a kind that have all of these tags, or all of the kind's.
 #[derive(Clone, Debug)]
@@ -48,7 +27,7 @@ pub fn reads(desired: &State, schemas: &Schemas, options: &Options) -> Vec<Read>
         }
     }
     let mut out: Vec<Read> = Vec::new();
-    for kind in parents_first(schemas) {
+    for kind in schemas.parents_first() {
         if options.skip.contains(&kind.name) {
             continue;
         }

@@ -19,7 +19,7 @@ mod types;
 pub use compare::Comparer;
 pub use file::{FORMAT, MadeFor, SavedChange, SavedPlan};
 pub use guard::{Guard, Limit, PROTECT_TAG};
-pub use kinds::{Read, parents_first, reads};
+pub use kinds::{Read, reads};
 pub use questions::{Lookup, Question};
 pub use shown::Detail;
 pub use types::{Action, Change, Counts, Name, Options, Plan, Role};

@@ -509,6 +509,10 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
         cache_key: texts(members.get("cache_key")),
         workspaceable: members.get("workspaceable").and_then(Json::as_bool).unwrap_or(true),
         admin_api: members.get("generate_admin_api").and_then(Json::as_bool).unwrap_or(true),
+        switched_off: members
+            .get("switched_off")
+            .and_then(Json::as_array)
+            .and_then(|off| text(off.first()?.as_object()?, "message")),
         unique_together: keys("unique_together"),
         served: served(members),
     })

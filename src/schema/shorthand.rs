@@ -105,7 +105,14 @@ pub(super) fn settle(record: &Record, members: &mut Map) {
             && let Some(value) = members.get(name).cloned()
         {
             for (key, value) in named(function, value) {
-                members.insert(key.into(), value);
+                // What the field may not hold stays, for the check to refuse.
+                let refused = record
+                    .field(key)
+                    .zip(members.get(key))
+                    .is_some_and(|(field, held)| check_field(field, held).is_err());
+                if !refused {
+                    members.insert(key.into(), value);
+                }
             }
         }
     }
@@ -207,7 +214,10 @@ pub fn hide_shorthands(schemas: &Schemas, kind: &Kind, body: &mut Value) {
 
 fn hide(view: View<'_>, members: &mut Map) {
     for shorthand in &view.base.shorthands {
-        members.remove(&*shorthand.field.name);
+        let name = &*shorthand.field.name;
+        if view.base.field(name).is_none() {
+            members.remove(name);
+        }
     }
     for field in view.fields() {
         if let (Type::Record(record), Some(Value::Object(inner))) = (&field.ty, members.get_mut(&*field.name))

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 fn each_schema(mut visit: impl FnMut(Flavor, &str, &Record)) {
     for flavor in Flavor::ALL {
-        let schemas = Schemas::bundled(flavor);
+        let schemas = Schemas::serving(flavor);
         for kind in schemas.kinds() {
             visit(flavor, &kind.name, &kind.record);
             if let Some(Variants::Inline(list)) = kind.subschema.as_ref().map(|it| &it.variants) {
@@ -66,7 +66,7 @@ fn every_schema_parses_and_names_what_exists() {
     let mut count = 0;
     each_schema(|flavor, name, record| {
         count += 1;
-        let schemas = Schemas::bundled(flavor);
+        let schemas = Schemas::serving(flavor);
         each_field(record, &format!("{flavor} {name}"), &mut |at, field| {
             for check in &field.checks {
                 if let Check::Named(check) = check {
@@ -152,7 +152,7 @@ fn every_default_passes_its_own_checks() {
 #[test]
 fn words_of_kinds_name_what_exists() {
     for flavor in Flavor::ALL {
-        let schemas = Schemas::bundled(flavor);
+        let schemas = Schemas::serving(flavor);
         let mut paths = std::collections::BTreeSet::new();
         let mut keys = std::collections::BTreeSet::new();
         for kind in schemas.kinds() {
@@ -163,7 +163,7 @@ fn words_of_kinds_name_what_exists() {
             for field in kind.identity.iter().chain(&kind.unique_together).flatten() {
                 // A key may name a scope that only another flavor has.
                 assert!(
-                    has(field) || Schemas::bundled(Flavor::Kong314).kind(name).is_some(),
+                    has(field) || Schemas::serving(Flavor::Kong314).kind(name).is_some(),
                     "{name}.{field}"
                 );
             }

@@ -439,6 +439,8 @@ pub struct Kind {
     pub workspaceable: bool,
     /// The Admin API has paths for it.
     pub admin_api: bool,
+    /// What the Admin API says at these paths instead, where a gateway has the kind switched off by default.
+    pub switched_off: Option<Box<str>>,
     /// Sets of fields that are unique together (`[[upstream, target]]`), beyond single `unique` fields.
     pub unique_together: Vec<Vec<Box<str>>>,
     /// The schema as served under `/schemas/{name}`.

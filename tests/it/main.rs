@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // tests may fail loudly
 
 mod admin_api;
+mod admin_kinds;
 mod ai_examples;
 mod ai_plugins;
 mod ai_proxy;
 mod bad_input;
 mod canary;
 mod commands;
+mod dbless;
+mod enterprise;
 mod explain;
 mod failures;
 mod former;

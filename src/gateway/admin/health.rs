@@ -1,7 +1,7 @@
 //! The health of targets: what the proxy's checks found, and what operators say.
 
-use super::Admin;
-use super::info::{Endpoint, kind, targets_of};
+use super::info::{kind, targets_of};
+use super::{Admin, Endpoint};
 use crate::gateway::entities::{Entities, Fault, Mark};
 use crate::gateway::health::Board;
 use crate::gateway::http::Reply;
@@ -17,13 +17,16 @@ impl Admin {
     pub(super) async fn health(&self, endpoint: Endpoint, all: Entities, call: Call) -> Result<Reply, Fault> {
         let (board, node) = (Arc::clone(&self.settings.board), self.node);
         self.store
-            .run(move |tx| match &endpoint {
-                Endpoint::AllTargets(key) => all_targets(&all, tx, key, &call),
-                Endpoint::Health(key) => health(&all, tx, key, &call, &board, node),
-                Endpoint::SetHealth(upstream, target, healthy) => {
-                    set(&all, tx, upstream, target, *healthy, &board)
+            .run(move |tx| {
+                let words: Vec<&str> = call.path.iter().map(String::as_str).collect();
+                match (endpoint, words.as_slice()) {
+                    (Endpoint::AllTargets, [_, key, ..]) => all_targets(&all, tx, key, &call),
+                    (Endpoint::Health, [_, key, ..]) => health(&all, tx, key, &call, &board, node),
+                    (Endpoint::SetHealth, [_, key, _, target, .., state]) => {
+                        set(&all, tx, key, target, *state == "healthy", &board)
+                    }
+                    _ => Err(Fault::Absent),
                 }
-                _ => Err(Fault::Absent),
             })
             .await
     }

@@ -2,23 +2,33 @@
 //!
 //! What does not live here: what happens to entities (`entities`) and HTTP itself (`http`).
 
+mod config;
+mod declarative;
+mod endpoint;
+mod enterprise;
+mod filters;
 mod health;
 mod info;
+mod node;
+mod people;
 mod rbac;
 mod workspaces;
 
 use crate::gateway::entities::{Entities, Fault};
 use crate::gateway::health::Board;
 use crate::gateway::http::{Api, Meter, Reply, Request};
-use crate::gateway::rest::{self, Call, Dialect};
-use crate::gateway::store::{PlaneId, Store};
+use crate::gateway::plugins::Shared;
+use crate::gateway::rest::{self, Address, Call, Dialect};
+use crate::gateway::store::{PlaneId, Store, Tx};
 use crate::schema::{Flavor, Schemas};
 use crate::value::Secret;
 use async_trait::async_trait;
+use endpoint::Endpoint;
 use http::header::{ALLOW, HeaderName, SERVER};
 use http::{Method, StatusCode};
+use node::LogLevel;
 use rbac::Verdict;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use uuid::Uuid;
 
@@ -39,6 +49,10 @@ pub(in crate::gateway) struct Settings {
     pub board: Arc<Board>,
     /// What its listener has seen.
     pub meter: Arc<Meter>,
+    /// What the proxy's plugins count; without a proxy there is nothing to count.
+    pub shared: Option<Arc<Shared>>,
+    /// Entities come from declarative configurations alone, as in a Kong without a database.
+    pub dbless: bool,
 }
 
 /// The Admin API over a store.
@@ -49,14 +63,25 @@ pub(in crate::gateway) struct Admin {
     /// The default workspace.
     home: PlaneId,
     node: Uuid,
+    log_level: Mutex<LogLevel>,
+    /// Of the declarative configuration that was loaded last.
+    config_hash: Mutex<String>,
 }
 
 impl Admin {
     /// An Admin API over a store; makes the default workspace if there is none.
     pub async fn new(store: Store, settings: Settings) -> Result<Self, Fault> {
         let home = store.run(workspaces::default_workspace).await?;
-        let schemas = Schemas::bundled(settings.flavor);
-        Ok(Admin { schemas, store, settings, home, node: Uuid::new_v4() })
+        let schemas = Schemas::serving(settings.flavor);
+        Ok(Admin {
+            schemas,
+            store,
+            settings,
+            home,
+            node: Uuid::new_v4(),
+            log_level: Mutex::default(),
+            config_hash: Mutex::new(config::NO_HASH.to_owned()),
+        })
     }
 
     async fn route(&self, request: Request) -> Result<Reply, Fault> {
@@ -64,16 +89,22 @@ impl Admin {
         let (workspace, plane) = self.workspace(&mut call).await?;
         self.allow(&workspace, &call, &request).await?;
         let all = Entities::of(&self.schemas, plane, self.home, &call);
-        match info::endpoint(&self.schemas, &call.path) {
-            Some(endpoint) => self.special(endpoint, all, call, &request).await,
-            None => self.entities(all, call, &request).await,
+        let Some((endpoint, methods)) = endpoint::find(self.schemas.flavor(), &call.path) else {
+            return self.entities(all, call, &request).await;
+        };
+        if call.method == Method::OPTIONS {
+            return Ok(options(methods));
         }
+        if !methods.split(", ").any(|method| method == call.method.as_str()) {
+            return Err(rest::not_allowed());
+        }
+        self.special(endpoint, all, call, &request).await
     }
 
     /// The workspace that a path starts with, taken off the path; the default one otherwise.
     async fn workspace(&self, call: &mut Call) -> Result<(String, PlaneId), Fault> {
         let known = |path: &[String]| {
-            info::endpoint(&self.schemas, path).is_some()
+            endpoint::find(self.schemas.flavor(), path).is_some()
                 || rest::resolve(&self.schemas, Dialect::Admin, path).is_some()
         };
         let home = ("default".to_owned(), self.home);
@@ -127,6 +158,9 @@ impl Admin {
     /// Answers a request about entities.
     async fn entities(&self, all: Entities, call: Call, request: &Request) -> Result<Reply, Fault> {
         let address = rest::resolve(&self.schemas, call.dialect, &call.path).ok_or(Fault::Absent)?;
+        if let Some(message) = address.kind().switched_off.as_deref() {
+            return Err(Fault::Refused(StatusCode::BAD_REQUEST, message.to_owned()));
+        }
         if call.method == Method::OPTIONS {
             return Ok(options(address.methods()));
         }
@@ -134,8 +168,42 @@ impl Admin {
             return Err(rest::not_allowed());
         }
         let body = rest::entity_body(&self.store, &all, &address, &call, request).await?;
-        self.store.run(move |tx| rest::answer(&all, tx, &address, &call, body)).await
+        let dbless = self.settings.dbless;
+        self.store
+            .run(move |tx| {
+                let reply = rest::answer(&all, tx, &address, &call, body);
+                if dbless { unchanged(tx, &address, &call.method, reply) } else { reply }
+            })
+            .await
     }
+}
+
+/// Without a database nothing is written: what would have been, or would have met what is there, is refused.
+fn unchanged(
+    tx: &Tx<'_>,
+    address: &Address,
+    method: &Method,
+    reply: Result<Reply, Fault>,
+) -> Result<Reply, Fault> {
+    let met = matches!(
+        reply,
+        Err(Fault::Taken(_) | Fault::IdTaken(_) | Fault::NoSuchReference { .. } | Fault::Restricted { .. })
+    );
+    if !met && !tx.wrote() {
+        return reply;
+    }
+    let operation = match *method {
+        Method::POST => "create",
+        Method::PUT => "create or update",
+        Method::PATCH => "update",
+        _ => "remove",
+    };
+    let kind = &address.kind().name;
+    let by = match address.named_by() {
+        Some(field) if *method != Method::POST => format!(" by '{field}'"),
+        _ => String::new(),
+    };
+    Err(Fault::Unsupported(format!("cannot {operation} '{kind}' entities{by} when not using a database")))
 }
 
 /// Compares in a time that does not tell how much is alike.

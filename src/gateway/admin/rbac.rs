@@ -1,5 +1,6 @@
 //! RBAC (enterprise): users with tokens and roles, and what the endpoint permissions of roles allow.
 
+use super::enterprise::parse;
 use super::{Admin, Call};
 use crate::gateway::entities::{Entities, Fault, Records};
 use crate::gateway::http::{Reply, Request};
@@ -19,7 +20,7 @@ fn users(plane: PlaneId) -> Records {
 /// Which user a token's digest means, whatever the workspace.
 const TOKENS: Records = Records { kind: "rbac_tokens", plane: 0, unique: &["digest"], owner: None };
 
-fn digest(token: &str) -> String {
+pub(super) fn digest(token: &str) -> String {
     Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -106,11 +107,11 @@ impl Admin {
     /// Answers a request below `/rbac/users`.
     pub(super) async fn rbac_users(
         &self,
-        rest: Vec<String>,
         all: Entities,
         call: Call,
         request: &Request,
     ) -> Result<Reply, Fault> {
+        let rest = call.path.get(2..).unwrap_or_default().to_vec();
         let has_body = !request.body.is_empty();
         let body = if has_body { read_body(request).await?.plain() } else { None };
         let body = serde_json::to_value(Exposed(&body.unwrap_or_else(Value::object))).unwrap_or_default();
@@ -152,7 +153,7 @@ impl Admin {
                 }
                 ([key, what], &Method::GET) if what == "permissions" => {
                     let user = find(&all, tx, key)?.ok_or(Fault::Absent)?;
-                    permissions(&all, tx, &user)
+                    permissions(&all, tx, &role_ids(&user))
                 }
                 ([] | [_], _) => Err(not_allowed()),
                 _ => Err(Fault::Absent),
@@ -161,7 +162,8 @@ impl Admin {
     }
 }
 
-fn id_of(row: &Json) -> Option<Uuid> {
+/// A record's id.
+pub(super) fn id_of(row: &Json) -> Option<Uuid> {
     row.get("id").and_then(Json::as_str).and_then(|id| Uuid::try_parse(id).ok())
 }
 
@@ -229,7 +231,7 @@ fn write(
     Ok(Reply::json(status, &shown(user)))
 }
 
-/// The roles of a user: read, added or taken away by name, several joined by commas.
+/// The roles of a user.
 fn roles(
     all: &Entities,
     tx: &mut Tx<'_>,
@@ -237,9 +239,29 @@ fn roles(
     method: &Method,
     members: &Map<String, Json>,
 ) -> Result<Reply, Fault> {
+    let rows = change_roles(all, tx, &mut user, method, members)?;
+    if *method != Method::GET {
+        let _ = users(all.plane).put(tx, &user)?;
+    }
+    if *method == Method::DELETE {
+        return Ok(Reply::empty(StatusCode::NO_CONTENT));
+    }
+    let status = if *method == Method::POST { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(Reply::json(status, &json!({"roles": rows, "user": shown(user)})))
+}
+
+/// The roles that a record has after a request: read, added (POST) or taken away (DELETE) by name, several joined by
+/// commas. The caller keeps the record.
+pub(super) fn change_roles(
+    all: &Entities,
+    tx: &Tx<'_>,
+    holder: &mut Json,
+    method: &Method,
+    members: &Map<String, Json>,
+) -> Result<Vec<Json>, Fault> {
     let kind = all.kind("rbac_roles")?.clone();
-    let mut held = role_ids(&user);
-    if *method == Method::POST || *method == Method::DELETE {
+    let mut held = role_ids(holder);
+    if *method != Method::GET {
         let names = members.get("roles").and_then(Json::as_str).unwrap_or_default();
         for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let mark = all.mark_of(tx, &kind, name, None)?;
@@ -251,43 +273,40 @@ fn roles(
                 held.push(role);
             }
         }
-        if let Some(row) = user.as_object_mut() {
+        if let Some(row) = holder.as_object_mut() {
             row.insert("roles".to_owned(), json!(held));
         }
-        let _ = users(all.plane).put(tx, &user)?;
-        if *method == Method::DELETE {
-            return Ok(Reply::empty(StatusCode::NO_CONTENT));
-        }
-    } else if *method != Method::GET {
-        return Err(not_allowed());
     }
     let mut rows: Vec<Json> = Vec::new();
     for id in held {
         let mark = crate::gateway::entities::Mark::Id(id);
         rows.extend(all.select(tx, &kind, &mark)?.and_then(|text| serde_json::from_str(&text).ok()));
     }
-    let status = if *method == Method::POST { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(Reply::json(status, &json!({"roles": rows, "user": shown(user)})))
+    Ok(rows)
 }
 
-/// What a user's roles allow, by workspace and endpoint.
-fn permissions(all: &Entities, tx: &Tx<'_>, user: &Json) -> Result<Reply, Fault> {
-    let mut endpoints = Map::new();
-    for role in role_ids(user) {
-        for row in tx.page_referencing(all.plane, "rbac_role_endpoints", "role", role, None, usize::MAX)? {
-            let rule: Json =
-                serde_json::from_str(&row.body).map_err(|error| Fault::Internal(error.to_string()))?;
-            let text = |name: &str| rule.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
-            let place = endpoints.entry(text("workspace")).or_insert_with(|| json!({}));
+/// What roles allow: endpoints by workspace, and entities.
+pub(super) fn permissions(all: &Entities, tx: &Tx<'_>, roles: &[Uuid]) -> Result<Reply, Fault> {
+    let (mut endpoints, mut entities) = (Map::new(), Map::new());
+    for role in roles {
+        let rules = |kind: &str| -> Result<Vec<Json>, Fault> {
+            let rows = tx.page_referencing(all.plane, kind, "role", *role, None, usize::MAX)?;
+            rows.iter().map(|row| parse(&row.body)).collect()
+        };
+        let text =
+            |rule: &Json, name: &str| rule.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let shown = |rule: &Json| json!({"actions": rule.get("actions"), "negative": rule.get("negative")});
+        for rule in rules("rbac_role_endpoints")? {
+            let place = endpoints.entry(text(&rule, "workspace")).or_insert_with(|| json!({}));
             if let Some(place) = place.as_object_mut() {
-                place.insert(
-                    text("endpoint"),
-                    json!({"actions": rule.get("actions"), "negative": rule.get("negative")}),
-                );
+                place.insert(text(&rule, "endpoint"), shown(&rule));
             }
         }
+        for rule in rules("rbac_role_entities")? {
+            entities.insert(text(&rule, "entity_id"), shown(&rule));
+        }
     }
-    Ok(Reply::json(StatusCode::OK, &json!({"endpoints": endpoints, "entities": {}})))
+    Ok(Reply::json(StatusCode::OK, &json!({"endpoints": endpoints, "entities": entities})))
 }
 
 #[cfg(test)]

@@ -85,12 +85,8 @@ fn checked(body: Value) -> Result<Map<String, Json>, Fault> {
 
 impl Admin {
     /// Answers a request below `/workspaces`.
-    pub(super) async fn workspaces(
-        &self,
-        rest: Vec<String>,
-        call: Call,
-        request: &Request,
-    ) -> Result<Reply, Fault> {
+    pub(super) async fn workspaces(&self, call: Call, request: &Request) -> Result<Reply, Fault> {
+        let rest = call.path.get(1..).unwrap_or_default().to_vec();
         let writes = matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
         let body = if writes { read_body(request).await?.plain() } else { Some(Value::object()) };
         let members = checked(body.unwrap_or_default())?;

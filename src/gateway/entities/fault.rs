@@ -61,6 +61,8 @@ pub(in crate::gateway) enum Fault {
     },
     /// Options of a request that are not allowed: name and message.
     InvalidOptions(Vec<(&'static str, String)>),
+    /// There is no such operation without a database.
+    Unsupported(String),
     /// A status and a message of an endpoint's own.
     Refused(StatusCode, String),
     /// Nothing that the client did.
@@ -193,6 +195,10 @@ impl Fault {
             Fault::StillReferenced(message) => {
                 (bad, json!({"code": 19, "name": "referenced by others", "message": message}))
             }
+            Fault::Unsupported(message) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                json!({"code": 12, "name": "operation unsupported", "message": message}),
+            ),
             Fault::Absent => (StatusCode::NOT_FOUND, json!({"message": "Not found"})),
             Fault::Refused(status, message) => (*status, json!({ "message": message })),
             Fault::Internal(_) => {
@@ -207,7 +213,7 @@ fn exposed(value: &Value) -> Json {
 }
 
 /// A value as Lua's usual pretty printer writes it on one line: `{name="s1"}`.
-fn pretty(value: &Value) -> String {
+pub(in crate::gateway) fn pretty(value: &Value) -> String {
     let mut out = String::new();
     print(value, &mut out);
     out

@@ -6,9 +6,12 @@ use super::{Entities, Fault, Mark};
 use crate::gateway::store::Tx;
 use crate::schema::{HostKind, Kind, Violation, ViolationKind, parse_host};
 use crate::value::{Path, Value};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::StatusCode;
+use pbkdf2::pbkdf2_hmac_array;
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 use x509_parser::pem::parse_x509_pem;
@@ -17,6 +20,9 @@ use x509_parser::pem::parse_x509_pem;
 const TARGET_PORT: u16 = 8000;
 /// SNIs of one certificate are read in one go.
 const MANY: usize = 10_000;
+/// How hashed client secrets are made.
+const ROUNDS: u32 = 10_000;
+const HASH_LENGTH: usize = 32;
 
 /// Functions of one kind that run beside the generic way of its entities.
 #[derive(Clone, Copy)]
@@ -50,6 +56,7 @@ static HOOKS: &[Hooks] = &[
     Hooks { kind: "targets", before: Some(format_target), ..NONE },
     Hooks { kind: "plugins", before: Some(share_a_protocol), ..NONE },
     Hooks { kind: "basicauth_credentials", transform: Some(hash_password), ..NONE },
+    Hooks { kind: "oauth2_credentials", transform: Some(hash_secret), ..NONE },
     Hooks { kind: "ca_certificates", transform: Some(digest), remove: Some(unused_ca), ..NONE },
     Hooks {
         kind: "certificates",
@@ -182,31 +189,55 @@ fn share_a_protocol(all: &Entities, tx: &mut Tx<'_>, draft: &mut Draft) -> Resul
     Ok(())
 }
 
+/// What is stored instead of an input depends on another field, so that a change of one must name the other too.
+fn all_or_none(draft: &Draft, input: &str, needed: &str) -> Result<(), Fault> {
+    let Some(patch) = &draft.patch else { return Ok(()) };
+    let value = |body: &Value| {
+        let found = needed.split('.').try_fold(body.clone(), |value, key| value.get(key).cloned());
+        found.filter(|value| !value.is_null())
+    };
+    let held = draft.held.as_ref().map(body_of).transpose()?.unwrap_or_default();
+    let given = patch.get(input).is_some_and(|value| !value.is_null());
+    if value(patch) == value(&held) || given == value(patch).is_some() {
+        return Ok(());
+    }
+    Err(Fault::Schema(vec![Violation {
+        path: Path::root(),
+        kind: ViolationKind::Rule,
+        message: format!("all or none of these fields must be set: '{input}', '{needed}'"),
+        help: None,
+    }]))
+}
+
 /// Passwords are kept as SHA-1 of the password and the consumer's id.
 fn hash_password(all: &Entities, draft: &mut Draft) -> Result<(), Fault> {
     if all.hashed {
         return Ok(());
     }
+    all_or_none(draft, "password", "consumer.id")?;
     let given = draft.patch.as_ref().unwrap_or(&draft.body);
     let Some(password) = given.get("password").and_then(Value::exposed_str) else { return Ok(()) };
-    // The hash depends on the consumer, so that a change of one must name the other.
-    let same = |patch: &Value| {
-        let held = draft.held.as_ref().and_then(|row| body_of(row).ok());
-        held.and_then(|body| target_of(&body, "consumer")) == target_of(patch, "consumer")
-    };
-    if draft.patch.as_ref().is_some_and(|patch| !same(patch)) && target_of(given, "consumer").is_none() {
-        return Err(Fault::Schema(vec![Violation {
-            path: Path::root(),
-            kind: ViolationKind::Rule,
-            message: "all or none of these fields must be set: 'password', 'consumer.id'".to_owned(),
-            help: None,
-        }]));
-    }
     let Some(consumer) = target_of(&draft.body, "consumer") else { return Ok(()) };
     let mut hash = Sha1::new();
     hash.update(password.as_bytes());
     hash.update(consumer.to_string().as_bytes());
     draft.body.set("password", hex(&hash.finalize()).into());
+    Ok(())
+}
+
+/// Client secrets are kept as PBKDF2 hashes where the credential asks for it.
+fn hash_secret(_: &Entities, draft: &mut Draft) -> Result<(), Fault> {
+    all_or_none(draft, "hash_secret", "client_secret")?;
+    let given = draft.patch.as_ref().unwrap_or(&draft.body);
+    if given.get("hash_secret") != Some(&Value::Bool(true)) {
+        return Ok(());
+    }
+    let Some(secret) = draft.body.get("client_secret").and_then(Value::exposed_str) else { return Ok(()) };
+    let salt: [u8; 16] = rand::random();
+    let hash = pbkdf2_hmac_array::<Sha512, HASH_LENGTH>(secret.as_bytes(), &salt, ROUNDS);
+    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+    let text = format!("$pbkdf2-sha512$i={ROUNDS},l={HASH_LENGTH}${salt}${hash}");
+    draft.body.set("client_secret", text.into());
     Ok(())
 }
 

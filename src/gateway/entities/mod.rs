@@ -13,7 +13,7 @@ mod remove;
 mod row;
 mod write;
 
-pub(in crate::gateway) use fault::Fault;
+pub(in crate::gateway) use fault::{Fault, pretty};
 pub(in crate::gateway) use read::{Page, Which};
 pub(in crate::gateway) use records::Records;
 pub(in crate::gateway) use write::Mark;

@@ -59,14 +59,17 @@ impl Entities {
     pub fn upsert(&self, tx: &mut Tx<'_>, kind: &Kind, mark: &Mark, mut body: Value) -> Result<Value, Fault> {
         let expires = take_ttl(kind, &mut body, tx.now())?.flatten();
         let held = self.find(tx, kind, mark)?;
-        match mark {
-            Mark::Id(id) => body.set("id", id.to_string().into()),
+        let id = match mark {
+            Mark::Id(id) => Some(*id),
             Mark::Field(field, value) => {
                 body.set(field, value.clone());
-                if let Some(held) = &held {
-                    body.set("id", held.id.to_string().into());
-                }
+                held.as_ref().map(|held| held.id)
             }
+        };
+        // An id in the body is overruled, unless it is none: the check refuses that.
+        let overruled = body.get("id").is_none_or(|given| given.is_null() || id_in(&body, "id").is_some());
+        if let Some(id) = id.filter(|_| overruled) {
+            body.set("id", id.to_string().into());
         }
         self.write_whole(tx, kind, Draft { body, patch: None, held, transient: Map::new(), expires })
     }

@@ -1,7 +1,7 @@
 //! What a path of entities means, derived from the table of kinds: collections by their paths, nested ones by
 //! foreign fields.
 
-use super::Dialect;
+use super::{Dialect, is_uuid};
 use crate::schema::{Kind, Schemas};
 use std::sync::Arc;
 
@@ -106,6 +106,25 @@ fn hidden_parent(kind: &Kind, field: &str) -> bool {
 }
 
 impl Address {
+    /// The kind of the entities at this address, or of those that lead there.
+    pub fn kind(&self) -> &Kind {
+        match self {
+            Address::Collection(kind) | Address::Entity(kind, _) | Address::Parent(kind, ..) => kind,
+            Address::Nested(below) | Address::NestedEntity(below, _) | Address::Link(below, _) => {
+                &below.child
+            }
+        }
+    }
+
+    /// The field by whose value the address names an entity, when that is not its id.
+    pub fn named_by(&self) -> Option<&str> {
+        match self {
+            Address::Entity(kind, key) if !is_uuid(key) => kind.endpoint_key.as_deref(),
+            Address::NestedEntity(below, key) if !is_uuid(key) => below.child.endpoint_key.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The methods that it answers, as `Allow` lists them.
     pub fn methods(&self) -> &'static str {
         match self {

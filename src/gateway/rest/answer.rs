@@ -1,8 +1,8 @@
 //! Requests about entities: lists, creations, reads, changes, deletions, below other entities too.
 
 use super::address::{Address, Below};
-use super::body::infer_value;
-use super::{Call, Dialect, links};
+use super::body::{infer_value, lua_number};
+use super::{Call, Dialect, Given, links};
 use crate::gateway::entities::{Entities, Fault, Mark, Page, Which};
 use crate::gateway::http::Reply;
 use crate::gateway::plugins::{SKIPPED_HEADER, is_executed};
@@ -31,10 +31,8 @@ pub(in crate::gateway) fn answer(
     call: &Call,
     body: Value,
 ) -> Result<Reply, Fault> {
-    let plugins =
-        |kind: &Kind| kind.subschema.as_ref().is_some_and(|it| matches!(it.variants, Variants::Plugins));
     let written = matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
-    let told = written && written_kind(all, address).is_ok_and(|kind| plugins(&kind));
+    let told = written && written_kind(all, address).is_ok_and(|kind| of_plugins(&kind));
     let reply = dispatch(all, tx, address, call, body)?;
     if !told || !reply.status.is_success() {
         return Ok(reply);
@@ -44,6 +42,10 @@ pub(in crate::gateway) fn answer(
         Some(name) => Ok(reply.with(HeaderName::from_static(SKIPPED_HEADER), name)),
         None => Ok(reply),
     }
+}
+
+fn of_plugins(kind: &Kind) -> bool {
+    kind.subschema.as_ref().is_some_and(|subschema| matches!(subschema.variants, Variants::Plugins))
 }
 
 fn dispatch(
@@ -114,10 +116,16 @@ fn entity(
             let row = all.find(tx, kind, &mark)?.ok_or(Fault::Absent)?;
             let id = row.id;
             let text = all.shown(tx, kind, row)?;
-            Ok(ok_text(with_members(all, tx, kind, id, text)?))
+            Ok(ok_text(with_members(all, tx, kind, id, text, call)?))
         }
         Method::PUT => ok(all.upsert(tx, kind, &mark, body)?),
-        Method::PATCH => ok(all.update(tx, kind, &mark, body)?),
+        Method::PATCH => {
+            // Which plugin a change means must be known before it can be read.
+            if of_plugins(kind) && body.get("name").is_none() && all.find(tx, kind, &mark)?.is_none() {
+                return Err(Fault::Absent);
+            }
+            ok(all.update(tx, kind, &mark, body)?)
+        }
         Method::DELETE => {
             all.delete(tx, kind, &mark)?;
             Ok(Reply::empty(StatusCode::NO_CONTENT))
@@ -126,30 +134,44 @@ fn entity(
     }
 }
 
-/// A group is read together with its members: `{"consumer_group": {...}, "consumers": [...]}`.
+/// A group is read together with its members, unless the client wants none, and with what only exists below it:
+/// `{"consumer_group": {...}, "consumers": [...], "plugins": [...]}`.
 fn with_members(
     all: &Entities,
     tx: &Tx<'_>,
     kind: &Kind,
     id: Uuid,
     text: Box<str>,
+    call: &Call,
 ) -> Result<Box<str>, Fault> {
-    let mut links = all.schemas.kinds().iter().filter(|link| link.only_under.as_deref() == Some(&*kind.name));
-    let Some((link, member)) = links.find_map(|link| Some((link, link.rows_of.as_ref()?))) else {
+    let below = || all.schemas.kinds().iter().filter(|link| link.only_under.as_deref() == Some(&*kind.name));
+    let Some((link, member)) = below().find_map(|link| Some((link, link.rows_of.as_ref()?))) else {
         return Ok(text);
     };
     let Some((own, _)) = link.record.foreign().find(|(_, reference)| **reference == *kind.name) else {
         return Ok(text);
     };
-    let mut rows = Vec::new();
-    for row in tx.page_referencing(all.plane, &link.name, &own.name, id, None, MAX_PAGE)? {
-        if let (Some(target), Some((_, reference))) =
-            (target(&row, member)?, link.record.foreign().find(|(field, _)| field.name == *member))
-        {
-            rows.extend(all.select(tx, all.kind(reference)?, &Mark::Id(target))?);
+    let mut answer = format!("{{\"{}\":{text}", own.name);
+    if call.argument(&format!("list_{member}s")) != Some("false") {
+        let mut rows = Vec::new();
+        for row in tx.page_referencing(all.plane, &link.name, &own.name, id, None, MAX_PAGE)? {
+            if let (Some(target), Some((_, reference))) =
+                (target(&row, member)?, link.record.foreign().find(|(field, _)| field.name == *member))
+            {
+                rows.extend(all.select(tx, all.kind(reference)?, &Mark::Id(target))?);
+            }
+        }
+        answer.push_str(&format!(",\"{member}s\":[{}]", rows.join(",")));
+    }
+    for hidden in below().filter(|hidden| !hidden.admin_api) {
+        let rows = tx.page_referencing(all.plane, &hidden.name, &own.name, id, None, MAX_PAGE)?;
+        if !rows.is_empty() {
+            let rows: Vec<&str> = rows.iter().map(|row| &*row.body).collect();
+            answer.push_str(&format!(",\"{}\":[{}]", hidden.nested_path, rows.join(",")));
         }
     }
-    Ok(format!("{{\"{}\":{text},\"{member}s\":[{}]}}", own.name, rows.join(",")).into())
+    answer.push('}');
+    Ok(answer.into())
 }
 
 /// An entity through one that points to it.
@@ -310,17 +332,24 @@ fn list(all: &Entities, tx: &Tx<'_>, kind: &Kind, call: &Call) -> Result<Reply, 
 
 /// What a list's arguments narrow it down to.
 fn which(kind: &Kind, call: &Call) -> Result<Option<Which>, Fault> {
-    let Some(tags) = call.query_value("tags").filter(|_| kind.record.field("tags").is_some()) else {
-        return Ok(None);
+    let tags = match call.given("tags") {
+        _ if kind.record.field("tags").is_none() => return Ok(None),
+        Given::Nothing => return Ok(None),
+        Given::Text(tags) | Given::List(tags) if !tags.is_empty() => tags,
+        _ => return Err(bad_tags("cannot be null")),
     };
-    let Some(tags) = tags.filter(|tags| !tags.is_empty()) else { return Err(bad_tags("cannot be null")) };
-    let allowed = |text: &str| text.chars().all(|c| !c.is_ascii_control());
-    let split = |mark: char| tags.split(mark).filter(|tag| !tag.is_empty()).map(Into::into).collect();
-    match (tags.contains(','), tags.contains('/')) {
-        _ if !allowed(tags) || tags.starts_with([',', '/']) => Err(bad_tags("invalid filter syntax")),
-        (true, true) => Err(bad_tags("invalid filter syntax")),
-        (false, true) => Ok(Some(Which::Tagged(split('/'), false))),
-        _ => Ok(Some(Which::Tagged(split(','), true))),
+    // Either mark may end the list; every other place between two of them needs a tag.
+    let allowed = |c: char| !c.is_ascii_control() && c != char::REPLACEMENT_CHARACTER;
+    let split = |mark: char| {
+        let listed = tags.strip_suffix(mark).unwrap_or(tags);
+        let other = if mark == ',' { '/' } else { ',' };
+        let whole = listed.chars().all(allowed) && listed.split(mark).all(|tag| !tag.is_empty());
+        (whole && !listed.contains(other)).then(|| tags.split(mark).map(Into::into).collect())
+    };
+    match (split(','), split('/')) {
+        (Some(all), _) => Ok(Some(Which::Tagged(all, true))),
+        (None, Some(any)) => Ok(Some(Which::Tagged(any, false))),
+        (None, None) => Err(bad_tags("invalid filter syntax")),
     }
 }
 
@@ -330,12 +359,16 @@ fn bad_tags(message: &str) -> Fault {
 
 /// `size`, as a list's argument.
 pub(in crate::gateway) fn page_size(call: &Call) -> Result<usize, Fault> {
-    let asked = call
-        .argument("size")
-        .or_else(|| call.argument("page[size]").filter(|_| call.dialect == Dialect::Konnect));
-    let Some(text) = asked else { return Ok(PAGE) };
-    let size =
-        text.trim().parse::<f64>().map_err(|_| Fault::InvalidSize("size must be a number".to_owned()))?;
+    let asked = match (call.given("size"), call.dialect) {
+        (Given::Nothing, Dialect::Konnect) => call.given("page[size]"),
+        (asked, _) => asked,
+    };
+    let number = match asked {
+        Given::Nothing => return Ok(PAGE),
+        Given::Text(text) => lua_number(text).and_then(|number| number.as_f64()),
+        Given::Flag | Given::List(_) => None,
+    };
+    let size = number.ok_or_else(|| Fault::InvalidSize("size must be a number".to_owned()))?;
     if size.fract() == 0.0 && (1.0..=MAX_PAGE as f64).contains(&size) {
         return Ok(size as usize);
     }

@@ -36,14 +36,14 @@ pub(super) async fn read(request: &Request) -> Result<Body, Unreadable> {
     let Some(kind) = request.header("content-type") else {
         return if request.body.is_empty() { Ok(Body::Json(Value::object())) } else { Err(unsupported()) };
     };
-    let kind = kind.to_ascii_lowercase();
     if kind.starts_with("application/json") {
-        let json = serde_json::from_slice(&request.body).map_err(|_| bad("Cannot parse JSON body"))?;
+        let mut json = serde_json::from_slice(&request.body).map_err(|_| bad("Cannot parse JSON body"))?;
+        whole_numbers(&mut json);
         Ok(Body::Json(json))
     } else if kind.starts_with("application/x-www-form-urlencoded") {
         arguments(&request.body).map(Body::Form).ok_or_else(|| bad("Too many arguments"))
     } else if kind.starts_with("multipart/form-data") {
-        multipart(request, &kind).await.map(Body::Form).ok_or_else(|| bad("Cannot parse multipart body"))
+        multipart(request, kind).await.map(Body::Form).ok_or_else(|| bad("Cannot parse multipart body"))
     } else {
         Err(unsupported())
     }
@@ -76,10 +76,23 @@ fn decode(text: &[u8]) -> String {
     percent_decode(&spaced).decode_utf8_lossy().into_owned()
 }
 
+/// `80.0` means the same as `80`, and is written so.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15);
+            if let Some(whole) = whole {
+                *number = Number::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(members) => members.iter_mut().for_each(|(_, member)| whole_numbers(member)),
+        _ => {}
+    }
+}
+
 async fn multipart(request: &Request, kind: &str) -> Option<Vec<(String, Option<String>)>> {
-    // The boundary keeps its letters' case.
-    let header = request.header("content-type").unwrap_or(kind);
-    let boundary = multer::parse_boundary(header).ok()?;
+    let boundary = multer::parse_boundary(kind).ok()?;
     let body = request.body.clone();
     let stream = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(body) });
     let mut parts = multer::Multipart::new(stream, boundary);
@@ -150,10 +163,7 @@ fn steps(name: &str) -> Vec<Step<'_>> {
         let end =
             rest.get(first..).and_then(|text| text.find(['.', '['])).map_or(rest.len(), |at| at + first);
         let (key, after) = rest.split_at(end);
-        out.push(match key.parse::<usize>() {
-            Ok(index) if !out.is_empty() => Step::Index(index.clamp(1, MAX_INDEX) - 1),
-            _ => Step::Key(key),
-        });
+        out.push(Step::Key(key));
         rest = after.strip_prefix('.').unwrap_or(after);
     }
     out
@@ -286,13 +296,18 @@ pub(super) fn infer_value(schemas: &Schemas, field: &Field, value: &mut Value) {
 }
 
 fn number(value: &mut Value) {
-    let Some(text) = value.as_str().map(str::trim) else { return };
-    let hex = text.strip_prefix("0x").and_then(|digits| i64::from_str_radix(digits, 16).ok());
-    let parsed = text.parse::<i64>().ok().or(hex).map(Number::from);
-    let float = || text.parse::<f64>().ok().filter(|_| text.starts_with(|c: char| !c.is_alphabetic()));
-    if let Some(number) = parsed.or_else(|| float().and_then(Number::from_f64)) {
+    if let Some(number) = value.as_str().and_then(lua_number) {
         *value = Value::Number(number);
     }
+}
+
+/// What Lua's `tonumber` makes of a text.
+pub(super) fn lua_number(text: &str) -> Option<Number> {
+    let text = text.trim();
+    let hex = text.strip_prefix("0x").and_then(|digits| i64::from_str_radix(digits, 16).ok());
+    let whole = text.parse::<i64>().ok().or(hex).map(Number::from);
+    let float = || text.parse::<f64>().ok().filter(|_| text.starts_with(|c: char| !c.is_alphabetic()));
+    whole.or_else(|| float().and_then(Number::from_f64))
 }
 
 #[cfg(test)]
@@ -315,6 +330,7 @@ mod tests {
             ("config.a.b=1&config.a.c[]=2", json!({"config": {"a": {"b": "1", "c": ["2"]}}})),
             ("d[1].ip=1&d[1].port=2&d[2].ip=3", json!({"d": [{"ip": "1", "port": "2"}, {"ip": "3"}]})),
             ("config[x]=1", json!({"config": {"x": "1"}})),
+            ("d.1.ip=1", json!({"d": {"1": {"ip": "1"}}})),
             ("=&&name", json!({"name": true})),
             ("name=%zz", json!({"name": "%zz"})),
         ] {

@@ -56,13 +56,19 @@ pub(super) fn answer(
     }
 }
 
-/// Sets may be written as one text, joined by commas (the actions of a permission).
+/// Sets may be written as one text, joined by commas (the actions of a permission); a star in it stands for all that
+/// the default has.
 fn split_lists(kind: &Kind, body: &mut Value) {
     for field in kind.record.fields.iter().filter(|field| matches!(field.ty, Type::Set(_))) {
         if let Some(text) = body.get(&field.name).and_then(Value::as_str) {
-            let items =
-                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect();
-            body.set(&field.name, Value::Array(items));
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            body.set(&field.name, Value::Array(items.map(Value::from).collect()));
+        }
+        let star = Value::from("*");
+        let has_star =
+            body.get(&field.name).and_then(Value::as_array).is_some_and(|items| items.contains(&star));
+        if let Some(default) = field.default.clone().filter(|_| has_star) {
+            body.set(&field.name, default);
         }
     }
 }

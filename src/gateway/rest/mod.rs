@@ -62,15 +62,41 @@ impl Call {
         Ok(Call { dialect, method, path: segments(&request.path), query: query.ok_or_else(too_many)? })
     }
 
-    /// The value of the first argument of this name: `Some(None)` for one without `=`.
-    pub fn query_value(&self, name: &str) -> Option<Option<&str>> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_deref())
+    /// What the query says of a name.
+    pub fn given(&self, name: &str) -> Given<'_> {
+        let is_list = |key: &str| {
+            let index = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('[')?.strip_suffix(']'));
+            index.is_some_and(|index| index.bytes().all(|digit| digit.is_ascii_digit()))
+        };
+        let mut found = self.query.iter().filter(|(key, _)| key == name || is_list(key));
+        match (found.next(), found.next()) {
+            (None, _) => Given::Nothing,
+            (Some((key, Some(value))), None) if key == name => Given::Text(value),
+            (Some((key, None)), None) if key == name => Given::Flag,
+            (Some((_, first)), _) => Given::List(first.as_deref().unwrap_or_default()),
+        }
     }
 
-    /// The text of an argument.
+    /// The text of an argument that stands in the query once.
     pub fn argument(&self, name: &str) -> Option<&str> {
-        self.query_value(name).flatten()
+        match self.given(name) {
+            Given::Text(text) => Some(text),
+            _ => None,
+        }
     }
+}
+
+/// What a query says of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Given<'a> {
+    /// Nothing.
+    Nothing,
+    /// `name=text`
+    Text(&'a str),
+    /// The name alone.
+    Flag,
+    /// The name several times, or `name[]`: the first of the texts.
+    List(&'a str),
 }
 
 impl Entities {

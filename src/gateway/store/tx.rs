@@ -126,6 +126,11 @@ impl<'a> Tx<'a> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Whether this job has written anything so far.
+    pub fn wrote(&self) -> bool {
+        self.wrote
+    }
+
     /// The time of this job, in seconds since 1970.
     pub fn now(&self) -> f64 {
         self.now

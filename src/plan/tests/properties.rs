@@ -3,7 +3,7 @@
 use super::plane::Plane;
 use super::support::{counting, id, outline};
 use crate::model::{Entity, Reference, State, Target};
-use crate::plan::{Options, Plan, parents_first, plan};
+use crate::plan::{Options, Plan, plan};
 use crate::schema::{Flavor, Kind, Schemas, Type};
 use crate::value::Value;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ const POOL: [&str; 4] = ["aa-1", "bb-2", "cc-3", "dd-4"];
 /// A state that a control plane would take: dice decide on kinds, names, ids and references; what repeats a unique value
 /// or an id is left out.
 fn random_state(schemas: &Arc<Schemas>, all: &[Dice]) -> State {
-    let kinds = parents_first(schemas);
+    let kinds = schemas.parents_first();
     let mut rolls: Vec<(usize, &Dice)> =
         all.iter().map(|dice| (usize::from(dice[0]) % kinds.len(), dice)).collect();
     rolls.sort_by_key(|(kind, _)| *kind);
