@@ -305,7 +305,13 @@ impl Client {
             });
         }
         flatten(body);
-        Ok(Request::with_body(Method::POST, spot.collection, body))
+        if write.action == WriteAction::Create {
+            return Ok(Request::with_body(Method::POST, spot.collection, body));
+        }
+        for name in &write.kind.addressed_by {
+            body.remove(name);
+        }
+        Ok(Request::with_body(Method::PATCH, spot.path(), body))
     }
 }
 

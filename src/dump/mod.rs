@@ -6,6 +6,7 @@
 mod secrets;
 mod text;
 mod tree;
+mod yaml;
 
 #[cfg(test)]
 mod tests;

@@ -33,15 +33,7 @@ pub fn text(tree: &Value, format: Format) -> Result<String, String> {
             text.push('\n');
             Ok(text)
         }
-        Format::Yaml => {
-            // Long lines stay whole: folding them would make every edit of one a change of many lines.
-            let options = serde_saphyr::ser_options! {
-                indent_step: 2,
-                compact_list_indent: true,
-                folded_wrap_chars: u32::MAX as usize,
-            };
-            serde_saphyr::to_string_with_options(&Exposed(tree), options).map_err(|error| error.to_string())
-        }
+        Format::Yaml => Ok(super::yaml::yaml(tree)),
     }
 }
 

@@ -2,10 +2,9 @@
 
 use super::secrets::{Replacer, Secrets, Variable};
 use crate::model::{Entity, Target};
-use crate::schema::{Field, Kind, Record, Schemas, Type, strip_defaults};
+use crate::schema::{Kind, Record, Schemas, Type, hide_shorthands, strip_defaults};
 use crate::value::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// The format version of the files that are written.
@@ -94,6 +93,7 @@ impl<'a> Dump<'a> {
     /// Takes an entity, of which only what the file will say is kept.
     pub fn add(&mut self, mut entity: Entity) {
         if self.options.skip_defaults {
+            hide_shorthands(self.schemas, &entity.kind, &mut entity.body);
             strip_defaults(self.schemas, &entity.kind, &mut entity.body);
         }
         tidy(&entity.kind.record, &mut entity.body);
@@ -158,7 +158,7 @@ impl<'a> Dump<'a> {
         let (Some(parent), others) = (parents.next(), parents.count()) else {
             return Home::Top;
         };
-        if file.top_level && (others > 0 || entity.references.len() > 1) {
+        if file.top_level && others > 0 {
             return Home::Top;
         }
         self.target(&parent.target).map_or(Home::Top, Home::In)
@@ -198,12 +198,15 @@ impl<'a> Dump<'a> {
             return self.member(entity, &also.item);
         }
         let owner = self.owner(entity);
+        let id = entity.id.filter(|_| self.options.with_id || found_by_id(entity));
+        let id = id.map(|id| Value::from(id.to_string()));
         let mut body = self.take_body(index)?;
         self.replacer.replace(&mut body, &owner);
         let entity = self.entity(index)?;
         let kind = &entity.kind;
-        if let Some(id) = entity.id.filter(|_| self.options.with_id || found_by_id(kind)) {
-            body.set("id", Value::from(id.to_string()));
+        self.name_links(kind, &mut body);
+        if let Some(id) = id.clone().filter(|_| !kind.file.custom_entity) {
+            body.set("id", id);
         }
         for (field, reference) in &entity.references {
             let target = self.target(&reference.target);
@@ -219,7 +222,10 @@ impl<'a> Dump<'a> {
             body.set(&key, list);
         }
         Some(match custom {
-            Some(kind) => object([("type", kind), ("fields", body)]),
+            Some(kind) => {
+                let id = id.map(|id| ("id", id));
+                object([("type", kind), ("fields", body)].into_iter().chain(id))
+            }
             None => body,
         })
     }
@@ -255,6 +261,22 @@ impl<'a> Dump<'a> {
         })
     }
 
+    /// Lets the items of a body's lists name their entities by name alone where they have one.
+    fn name_links(&self, kind: &Kind, body: &mut Value) {
+        for (field, naming, _) in kind.record.links() {
+            let list = body.as_object_mut().and_then(|body| body.get_mut(&*field.name));
+            let Some(Value::Array(items)) = list else { continue };
+            for item in items {
+                let id = item.get("id").and_then(Value::exposed_str).and_then(|id| Uuid::parse_str(id).ok());
+                let named = id.and_then(|id| self.entity(*self.by_id.get(&id)?)).and_then(name_of).cloned();
+                if let Some(name) = named {
+                    item.set(&naming.name, name);
+                    item.remove("id");
+                }
+            }
+        }
+    }
+
     /// The words that begin the names of an entity's variables.
     fn owner(&self, entity: &Entity) -> String {
         let label = entity.label().unwrap_or_default();
@@ -276,10 +298,17 @@ fn name_of(entity: &Entity) -> Option<&Value> {
     entity.body.get(key).filter(|value| !value.is_null())
 }
 
-/// Whether an entity can only be found again by its id: it has no name and belongs to nothing.
-fn found_by_id(kind: &Arc<Kind>) -> bool {
-    let by_id = kind.identity.first().is_none_or(|key| key.iter().any(|field| &**field == "id"));
-    by_id || (kind.endpoint_key.is_none() && kind.record.foreign().next().is_none())
+/// Whether an entity is found again by its id only, or has no value in the field that names its kind's entities.
+fn found_by_id(entity: &Entity) -> bool {
+    let kind = &entity.kind;
+    match kind.identity.first().map(Vec::as_slice) {
+        None => true,
+        Some([field]) => {
+            let nameless = entity.body.get(field).is_none_or(Value::is_null);
+            nameless || kind.endpoint_key.is_none() && kind.record.foreign().next().is_none()
+        }
+        Some(_) => false,
+    }
 }
 
 /// Leaves out what files do not say: nulls outside of free configuration, and the times that the gateway keeps.
@@ -289,12 +318,21 @@ fn tidy(record: &Record, body: &mut Value) {
     for name in names {
         let field = record.field(&name);
         let Some(value) = members.get_mut(&name) else { continue };
-        let kept_by_gateway =
-            field.is_some_and(|field| field.auto && matches!(field.ty, Type::Integer | Type::Number));
+        let kept_by_gateway = field.is_some_and(|field| {
+            field.transient || field.auto && matches!(field.ty, Type::Integer | Type::Number)
+        });
         if value.is_null() || kept_by_gateway {
             members.remove(&name);
-        } else if let Some(Field { ty: Type::Record(inner), .. }) = field {
-            tidy(inner, value);
+            continue;
+        }
+        match field.map(|field| &field.ty) {
+            Some(Type::Record(inner)) => tidy(inner, value),
+            Some(Type::Array(element) | Type::Set(element)) => {
+                if let (Type::Record(inner), Value::Array(items)) = (&element.ty, value) {
+                    items.iter_mut().for_each(|item| tidy(inner, item));
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -4,6 +4,7 @@ use super::compare::{Comparer, Kept, Known, Slot, plain_text};
 use super::equal;
 use super::keys::is_foreign;
 use super::label::{self, Owner};
+use super::links;
 use super::order::{self, Held};
 use super::types::{Action, Change, Name, Plan, Role};
 use crate::diagnostics::{Diagnostic, codes};
@@ -108,21 +109,31 @@ fn report_missing(comparer: &mut Comparer<'_>) {
                     .then(|| label::word(name)),
             };
             if let Some(missing) = missing {
-                let kind = comparer.schemas.kind(&reference.kind);
-                let word = kind.map_or(&*reference.kind, |kind| &*kind.report.word);
-                found.push(
-                    Diagnostic::error(
-                        codes::DANGLING,
-                        format!("{word} {missing} exists neither in the files nor on the gateway"),
-                    )
-                    .at(reference.place.clone().or_else(|| entity.place.clone()))
-                    .path(field)
-                    .help(format!("write the {word} into a file of this run, or correct the reference")),
-                );
+                let place = reference.place.clone().or_else(|| entity.place.clone());
+                found.push(nowhere(comparer, &reference.kind, &missing).at(place).path(field));
             }
         }
     }
+    for (entity, slot) in comparer.desired.entities.iter().zip(&comparer.slots) {
+        if *slot == Slot::Skipped {
+            continue;
+        }
+        links::each(&entity.kind, &entity.body, &mut |link| {
+            if comparer.linked(&link).is_none() && comparer.link_id(&link).is_none() {
+                found.push(nowhere(comparer, &link.0, &link.1).at(entity.place.clone()));
+            }
+        });
+    }
     comparer.conflicts.extend(found);
+}
+
+fn nowhere(comparer: &Comparer<'_>, kind: &str, name: &str) -> Diagnostic {
+    let word = comparer.schemas.kind(kind).map_or(kind, |kind| &*kind.report.word);
+    Diagnostic::error(
+        codes::DANGLING,
+        format!("{word} {name} exists neither in the files nor on the gateway"),
+    )
+    .help(format!("write the {word} into a file of this run, or correct the reference"))
 }
 
 /// What kept entities are called, for labels of what references them.
@@ -195,6 +206,8 @@ impl Builder<'_, '_> {
         let mut before = held.map(|kept| whole(kept.entity, kept.id));
         let after = self.after(want, id, before.as_ref());
         if let Some(before) = &mut before {
+            let held = before.clone();
+            equal::unhash(&want.kind, &after, before, &|field| reference_id(&held, field));
             before.conceal_like(&after, &Origin::ControlPlane);
         }
         let mut names = BTreeMap::new();
@@ -242,10 +255,14 @@ impl Builder<'_, '_> {
     /// The whole entity as it should be.
     fn after(&self, want: &Entity, id: Uuid, before: Option<&Value>) -> Value {
         let (schemas, kind) = (self.comparer.schemas, &*want.kind);
-        let mut body = want.body.clone();
-        if equal::uses_shorthands(schemas, kind, &body) {
-            schema::expand_shorthands(schemas, kind, &mut body);
-        }
+        let mut body = self
+            .comparer
+            .comparable(want, before.unwrap_or(&Value::Null))
+            .unwrap_or_else(|| want.body.clone());
+        links::complete(kind, &mut body, &|link| match self.comparer.linked(link) {
+            Some(at) => self.final_ids.get(at).copied().flatten(),
+            None => self.comparer.link_id(link),
+        });
         schema::fill_defaults(schemas, kind, &mut body, true);
         if let Some(before) = before {
             equal::settle(schemas, kind, &mut body, before);

@@ -4,10 +4,11 @@
 
 use super::equal;
 use super::keys;
+use super::links::{self, Link};
 use super::types::{Options, Plan};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::model::{Entity, Reference, State, Target};
-use crate::schema::{self, Kind, Schemas};
+use crate::schema::{Kind, Schemas};
 use crate::value::{Exposed, Value};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -89,6 +90,8 @@ pub struct Comparer<'a> {
     pub(super) answers: Vec<Entity>,
     /// Names that references ask for, by kind and text, and the id once it is found.
     pub(super) names: HashMap<(Arc<str>, String), Option<Uuid>>,
+    /// What lists name and the files hold: indices of the files' entities.
+    pub(super) links: HashMap<Link, usize>,
     pub(super) conflicts: Vec<Diagnostic>,
     pub(super) held: usize,
 }
@@ -106,8 +109,8 @@ impl<'a> Comparer<'a> {
                 // A kind can only wait for those before it, whatever circle the kinds may form.
                 after: kind
                     .record
-                    .foreign()
-                    .filter_map(|(_, reference)| shelf_of.get(reference).copied())
+                    .parents()
+                    .filter_map(|reference| shelf_of.get(reference).copied())
                     .filter(|other| *other < n)
                     .collect(),
                 kind,
@@ -154,7 +157,11 @@ impl<'a> Comparer<'a> {
             keys::each_id(&entity.body, &mut |id| {
                 referenced.insert(id);
             });
+            links::each(&entity.kind, &entity.body, &mut |link| {
+                names.insert(link, None);
+            });
         }
+        let links = named_in_files(desired, &names);
         Comparer {
             desired,
             schemas,
@@ -168,6 +175,7 @@ impl<'a> Comparer<'a> {
             kept: Vec::new(),
             answers: Vec::new(),
             names,
+            links,
             conflicts: Vec::new(),
             held: 0,
         }
@@ -387,15 +395,8 @@ impl<'a> Comparer<'a> {
     }
 
     fn same_body(&self, want: &Entity, held: &Entity) -> bool {
-        let (schemas, kind) = (self.schemas, &*want.kind);
-        let expanded = if equal::uses_shorthands(schemas, kind, &want.body) {
-            let mut body = want.body.clone();
-            schema::expand_shorthands(schemas, kind, &mut body);
-            Cow::Owned(body)
-        } else {
-            Cow::Borrowed(&want.body)
-        };
-        equal::same_body(schemas, kind, &expanded, &held.body, &|field| {
+        let body = self.comparable(want, &held.body).map_or(Cow::Borrowed(&want.body), Cow::Owned);
+        equal::same_body(self.schemas, &want.kind, &body, &held.body, &|field| {
             want.references.get(field).and_then(|reference| self.wanted_id(reference))
         })
     }
@@ -421,16 +422,18 @@ impl<'a> Comparer<'a> {
 
     /// The id that a wanted entity's reference leads to, if what it leads to exists already.
     pub(super) fn wanted_id(&self, reference: &Reference) -> Option<Uuid> {
-        match &reference.target {
+        self.wanted_target(&reference.target, &reference.kind)
+    }
+
+    pub(super) fn wanted_target(&self, target: &Target, kind: &Arc<str>) -> Option<Uuid> {
+        match target {
             Target::Id(id) => Some(*id),
             Target::Entity(at) => match self.slots.get(*at)? {
                 Slot::Equal(id) | Slot::Foreign(id) => Some(*id),
                 Slot::Differs(kept) => self.kept.get(*kept).map(|kept| kept.id),
                 Slot::Open | Slot::Skipped => None,
             },
-            Target::Name(name) => {
-                self.names.get(&(reference.kind.clone(), plain_text(name))).copied().flatten()
-            }
+            Target::Name(name) => self.names.get(&(kind.clone(), plain_text(name))).copied().flatten(),
         }
     }
 
@@ -580,6 +583,25 @@ pub(super) fn has_tag(entity: &Entity, tag: &str) -> bool {
         .get("tags")
         .and_then(Value::as_array)
         .is_some_and(|tags| tags.iter().any(|each| each.exposed_str() == Some(tag)))
+}
+
+/// Of names that references ask for, those of entities in the files.
+fn named_in_files(desired: &State, names: &HashMap<Link, Option<Uuid>>) -> HashMap<Link, usize> {
+    let mut out = HashMap::new();
+    if names.is_empty() {
+        return out;
+    }
+    for (n, entity) in desired.entities.iter().enumerate() {
+        for key in &entity.kind.identity {
+            let [field] = key.as_slice() else { continue };
+            let Some(name) = entity.body.get(field).filter(|value| !value.is_null()) else { continue };
+            let link = (Arc::from(&*entity.kind.name), plain_text(name));
+            if names.contains_key(&link) {
+                out.entry(link).or_insert(n);
+            }
+        }
+    }
+    out
 }
 
 /// The text of a name, for looking it up.

@@ -3,6 +3,7 @@
 //! The bodies are walked side by side with the schema: a field that the file does not write stands for the
 //! gateway's default. Nothing is copied, because in most runs most entities are equal.
 
+use super::links;
 use crate::schema::{Field, Kind, Record, Schemas, Type};
 use crate::value::{Map, Value};
 use uuid::Uuid;
@@ -24,6 +25,19 @@ pub(super) fn same_body(
         let field = variant.and_then(|record| record.field(&field.name)).unwrap_or(field);
         same_member(field, want_members, have_members) || is_hash(field, want_members, have_members, salt)
     })
+}
+
+/// Puts what is written in place of the hashes of it that the gateway holds, so that reports show no change and
+/// putting the entity back hashes it once.
+pub(super) fn unhash(kind: &Kind, after: &Value, before: &mut Value, salt: &dyn Fn(&str) -> Option<Uuid>) {
+    let (Some(after), Some(before)) = (after.as_object(), before.as_object_mut()) else { return };
+    for field in &kind.record.fields {
+        if let Some(written) = after.get(&*field.name)
+            && is_hash(field, after, before, salt)
+        {
+            before.insert(field.name.clone(), written.clone());
+        }
+    }
 }
 
 /// Whether the gateway holds the hash of what is written.
@@ -101,6 +115,10 @@ fn is_nothing(field: &Field, want: &Value) -> bool {
 
 /// Whether two values of a field mean the same: sets without order, records with their defaults.
 pub(super) fn same_value(field: &Field, want: &Value, have: &Value) -> bool {
+    if let (Some(item), Value::Array(want), Value::Array(have)) = (links::item_of(field), want, have) {
+        return want.len() == have.len()
+            && want.iter().all(|want| have.iter().any(|have| links::same_item(item, want, have)));
+    }
     match (&field.ty, want, have) {
         (Type::Record(record), Value::Object(want), Value::Object(have)) => same_members(record, want, have),
         (Type::Array(element), Value::Array(want), Value::Array(have)) => {
@@ -179,7 +197,7 @@ fn settle_member(field: &Field, after: &mut Map, before: &Map) {
     let Some(old) = before.get(&*field.name) else { return };
     match after.get_mut(&*field.name) {
         Some(new) => settle_value(field, new, old),
-        None if field.auto || field.computed => {
+        None if field.auto || field.computed || field.transient => {
             after.insert(field.name.clone(), old.clone());
         }
         None => {}
@@ -187,6 +205,13 @@ fn settle_member(field: &Field, after: &mut Map, before: &Map) {
 }
 
 fn settle_value(field: &Field, new: &mut Value, old: &Value) {
+    if same_value(field, new, old) {
+        // A secret keeps saying where the files have it from.
+        if !new.has_secret() {
+            new.clone_from(old);
+        }
+        return;
+    }
     match (&field.ty, &mut *new, old) {
         (Type::Record(record), Value::Object(new), Value::Object(old)) => {
             for field in &record.fields {
@@ -194,14 +219,10 @@ fn settle_value(field: &Field, new: &mut Value, old: &Value) {
             }
         }
         (Type::Set(element), Value::Array(items), Value::Array(held)) => {
-            if same_set(element, items, held) {
-                items.clone_from(&held.to_vec());
-            } else {
-                // What stays keeps its order, what is new follows.
-                items.sort_by_cached_key(|item| {
-                    held.iter().position(|old| same_value(element, item, old)).unwrap_or(held.len())
-                });
-            }
+            // What stays keeps its order, what is new follows.
+            items.sort_by_cached_key(|item| {
+                held.iter().position(|old| same_value(element, item, old)).unwrap_or(held.len())
+            });
         }
         _ => {}
     }

@@ -23,7 +23,9 @@ pub(super) fn text<'v>(
         let part = if is_foreign(kind, name) {
             reference(name)
         } else {
-            value(name).and_then(|value| plain(kind, name, value))
+            // What a file leaves out is the default.
+            let default = || plain(kind, name, kind.record.field(name)?.default.as_ref()?);
+            value(name).and_then(|value| plain(kind, name, value)).or_else(default)
         };
         any |= part.is_some();
         let _ = write!(out, "{}\u{1f}", part.as_deref().unwrap_or("null"));

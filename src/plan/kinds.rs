@@ -1,9 +1,10 @@
 //! The order of kinds that follows from their foreign fields, and the lists that make up the current side.
 
+use super::links;
 use super::types::Options;
 use crate::model::State;
 use crate::schema::{Kind, Schemas};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One list to read: the entities of a kind that have all of these tags, or all of the kind's.
@@ -18,13 +19,16 @@ pub struct Read {
 /// The lists that make up the current side of a comparison, parents before their children: one for each scope of
 /// the files, one for each set of lookup tags, none for kinds that are left alone. An entity can be in several.
 pub fn reads(desired: &State, schemas: &Schemas, options: &Options) -> Vec<Read> {
-    let mut named: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut named: BTreeSet<Arc<str>> = BTreeSet::new();
     for entity in &desired.entities {
         for reference in entity.references.values() {
             if matches!(reference.target, crate::model::Target::Name(_)) {
-                named.insert(&reference.kind, ());
+                named.insert(reference.kind.clone());
             }
         }
+        links::each(&entity.kind, &entity.body, &mut |(kind, _)| {
+            named.insert(kind);
+        });
     }
     let mut out: Vec<Read> = Vec::new();
     for kind in schemas.parents_first() {
@@ -37,7 +41,7 @@ pub fn reads(desired: &State, schemas: &Schemas, options: &Options) -> Vec<Read>
         let everything = scopes.is_empty()
             || scopes.iter().any(Vec::is_empty)
             || kind.record.field("tags").is_none()
-            || lookup.is_none() && named.contains_key(&*kind.name);
+            || lookup.is_none() && named.contains(&*kind.name);
         if everything {
             out.push(Read { kind, tags: Vec::new() });
             continue;

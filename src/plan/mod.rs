@@ -11,6 +11,7 @@ mod guard;
 mod keys;
 mod kinds;
 mod label;
+mod links;
 mod order;
 mod questions;
 mod shown;

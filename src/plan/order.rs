@@ -4,7 +4,7 @@ use super::build::reference_id;
 use super::keys;
 use super::types::{Action, Change, Role};
 use crate::diagnostics::{Diagnostic, codes};
-use crate::schema::{Kind, OnDelete, Schemas, Type};
+use crate::schema::{Field, Kind, OnDelete, Schemas, Type};
 use crate::value::Value;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
@@ -45,6 +45,8 @@ struct Graph {
     aside: HashMap<usize, usize>,
     /// The kinds that some kind references.
     parents: HashSet<Box<str>>,
+    /// The updates that also write a list of the entity's children: by the children's kind and the entity's id.
+    writers: HashMap<(Box<str>, Uuid), usize>,
 }
 
 /// Puts changes in order, adds the steps between that hand-overs need, and reports what cannot be done.
@@ -64,8 +66,16 @@ pub(super) fn arrange(
         .flat_map(|kind| kind.record.foreign().map(|(_, reference)| Box::from(reference)))
         .collect();
     let before = vec![BTreeSet::new(); changes.len()];
-    let mut graph = Graph { changes, before, hand_overs: Vec::new(), aside: HashMap::new(), parents };
+    let mut graph = Graph {
+        changes,
+        before,
+        hand_overs: Vec::new(),
+        aside: HashMap::new(),
+        parents,
+        writers: HashMap::new(),
+    };
     graph.replace_immutable();
+    graph.follow_lists();
     graph.follow_references(conflicts);
     graph.follow_unique_values(held, conflicts);
     graph.break_circles(conflicts);
@@ -144,6 +154,30 @@ impl Graph {
                 change.cascades_from = Some(parent);
             }
         }
+    }
+
+    /// Children that their parent lists, too (`snis` of a certificate): an update of the parent writes the list as it
+    /// was, so that the children's own changes come after it.
+    fn follow_lists(&mut self) {
+        for (n, change) in self.changes.iter().enumerate() {
+            if change.action == Action::Update && change.role == Role::Asked {
+                let lists = change.kind.record.fields.iter().filter(|field| field.transient);
+                self.writers.extend(lists.map(|field| ((field.name.clone(), change.id), n)));
+            }
+        }
+        for at in 0..self.changes.len() {
+            self.follow_writers(at);
+        }
+    }
+
+    fn follow_writers(&mut self, at: usize) {
+        let Some(change) = self.change(at).filter(|_| !self.writers.is_empty()) else { return };
+        let parents = change.kind.record.foreign().flat_map(|(field, _)| {
+            [&change.before, &change.after].map(|body| reference_id(body.as_ref()?, &field.name))
+        });
+        let writer = |parent: Uuid| self.writers.get(&(change.kind.name.clone(), parent)).copied();
+        let writers: Vec<usize> = parents.flatten().filter_map(writer).collect();
+        writers.into_iter().for_each(|writer| self.precede(writer, at));
     }
 
     /// Unique values: given up before they are taken.
@@ -238,13 +272,19 @@ impl Graph {
         edges
     }
 
-    /// An entity whose immutable field changes is taken away and made again.
+    /// An entity whose immutable field changes, or that moves to another of the parents below which alone its kind is
+    /// found, is taken away and made again.
     fn replace_immutable(&mut self) {
         for at in 0..self.changes.len() {
             let replaced = self.change(at).is_some_and(|change| {
                 let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
-                change.kind.record.fields.iter().any(|field| {
+                let stays = |field: &Field| {
                     field.immutable
+                        || matches!(&field.ty, Type::Foreign { reference, .. }
+                            if change.kind.only_under.as_deref() == Some(&**reference))
+                };
+                change.kind.record.fields.iter().any(|field| {
+                    stays(field)
                         && before.get(&field.name).is_some_and(|value| !value.is_null())
                         && before.get(&field.name) != after.get(&field.name)
                 })
@@ -308,6 +348,7 @@ impl Graph {
         self.before.push(BTreeSet::new());
         self.aside.insert(at, added);
         self.precede(added, at);
+        self.follow_writers(added);
         added
     }
 

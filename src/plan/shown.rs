@@ -1,6 +1,7 @@
 //! Bodies as they are sent, and as reports show them.
 
 use super::build::reference_id;
+use super::links;
 use super::types::{Action, Change};
 use crate::schema::{self, Check, Field, Kind, Schemas, Type};
 use crate::value::{Map, Value};
@@ -18,7 +19,15 @@ impl Change {
     /// The body to put: what differs from the gateway's defaults, foreign fields as `{"id": ...}`, and the values that
     /// the gateway generated and the file leaves alone. `None` for a deletion.
     pub fn request(&self, schemas: &Schemas) -> Option<Value> {
-        self.after.as_ref().map(|after| sendable(schemas, &self.kind, after))
+        let mut after = self.after.clone()?;
+        if let Some(before) = &self.before {
+            links::leave_supplied(schemas, &self.kind, &mut after, before);
+            if !self.kind.addressed_by.is_empty() {
+                // It is patched, so that what it is to lose must be said.
+                return Some(without_own(&self.kind, after));
+            }
+        }
+        Some(sendable(schemas, &self.kind, after))
     }
 
     /// The body that puts the entity back as it was. `None` for a creation.
@@ -29,7 +38,7 @@ impl Change {
             if let Some(members) = body.as_object_mut() {
                 members.retain(|name, _| &**name == "id" || self.kind.record.field(name).is_some());
             }
-            sendable(schemas, &self.kind, &body)
+            sendable(schemas, &self.kind, body)
         })
     }
 
@@ -89,9 +98,13 @@ impl Change {
     }
 }
 
-fn sendable(schemas: &Schemas, kind: &Kind, body: &Value) -> Value {
-    let mut body = body.clone();
+fn sendable(schemas: &Schemas, kind: &Kind, mut body: Value) -> Value {
     schema::strip_defaults(schemas, kind, &mut body);
+    without_own(kind, body)
+}
+
+/// A body without what the gateway makes by itself.
+fn without_own(kind: &Kind, mut body: Value) -> Value {
     if let Some(members) = body.as_object_mut() {
         members
             .retain(|name, _| !kind.record.field(name).is_some_and(|field| field.computed || is_time(field)));

@@ -148,7 +148,7 @@ impl Schemas {
             if !seen.insert(kind.name.clone()) {
                 return;
             }
-            for (_, reference) in kind.record.foreign() {
+            for reference in kind.record.parents() {
                 if let Some(parent) = schemas.kind(reference) {
                     visit(schemas, parent, seen, out);
                 }

@@ -58,7 +58,7 @@ pub fn check_as(schemas: &Schemas, kind: &Kind, body: &Value, mode: Mode) -> Vec
 }
 
 /// The paths that the partials of a body fill in: the one that each names, or those that its plugin has for them.
-fn supplied_by_partials(schemas: &Schemas, kind: &Kind, body: &Value) -> Vec<Path> {
+pub fn supplied_by_partials(schemas: &Schemas, kind: &Kind, body: &Value) -> Vec<Path> {
     let Some(partials) = body.get("partials").and_then(Value::as_array) else { return Vec::new() };
     let takes_plugins = kind.subschema.as_ref().filter(|it| matches!(it.variants, Variants::Plugins));
     let name = takes_plugins.and_then(|subschema| body.get(&subschema.key)?.exposed_str());

@@ -173,17 +173,16 @@ fn remove_repeats(items: &mut Vec<Value>) {
 /// and records that are empty then.
 pub fn strip_defaults(schemas: &Schemas, kind: &Kind, body: &mut Value) {
     let view = View::of(schemas, kind, body);
-    let key = kind.subschema.as_ref().map(|subschema| &*subschema.key);
     if let Some(members) = body.as_object_mut() {
-        strip(view, members, key);
+        strip(view, members);
     }
 }
 
-fn strip(view: View<'_>, members: &mut Map, keep: Option<&str>) {
+fn strip(view: View<'_>, members: &mut Map) {
     for field in view.fields() {
         let Some(value) = members.get_mut(&*field.name) else { continue };
         strip_value(field, value);
-        if keep != Some(&*field.name) && is_what_is_filled_in(field, value) {
+        if is_what_is_filled_in(field, value) {
             members.remove(&*field.name);
         }
     }
@@ -204,7 +203,7 @@ fn is_what_is_filled_in(field: &Field, value: &Value) -> bool {
 
 fn strip_value(field: &Field, value: &mut Value) {
     match (&field.ty, value) {
-        (Type::Record(record), Value::Object(members)) => strip(View::plain(record), members, None),
+        (Type::Record(record), Value::Object(members)) => strip(View::plain(record), members),
         (Type::Array(element) | Type::Set(element), Value::Array(items)) if has_defaults(element) => {
             items.iter_mut().for_each(|item| strip_value(element, item));
         }

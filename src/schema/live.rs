@@ -40,6 +40,7 @@ fn complete_field(live: &Field, bundled: &Field) -> Field {
     out.verbatim |= bundled.verbatim;
     out.computed |= bundled.computed;
     out.transient |= bundled.transient;
+    out.names.clone_from(&bundled.names);
     out.normal.clone_from(&bundled.normal);
     out.salted_by.clone_from(&bundled.salted_by);
     let named = |check: &&Check| matches!(check, Check::Named(_));

@@ -22,8 +22,8 @@ pub struct SchemaError {
 type Outcome<T> = Result<T, String>;
 
 /// Words of our own that `/schemas` does not serve.
-const OWN_WORDS: [&str; 8] =
-    ["check", "expand", "credential", "verbatim", "computed", "normal", "generated", "salted_by"];
+const OWN_WORDS: [&str; 9] =
+    ["check", "expand", "credential", "verbatim", "computed", "names", "normal", "generated", "salted_by"];
 
 /// Drops what the flavor does not have, and the words that said so.
 ///
@@ -181,6 +181,7 @@ pub fn field(name: &str, json: &JsonMap<String, Json>) -> Outcome<Field> {
         verbatim: flag(json, "verbatim"),
         transient: flag(json, "transient"),
         computed: flag(json, "computed"),
+        names: text(json, "names"),
         normal: text(json, "normal"),
         salted_by: text(json, "salted_by"),
         err: text(json, "err"),

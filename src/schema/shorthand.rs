@@ -227,11 +227,14 @@ fn hide(view: View<'_>, members: &mut Map) {
     }
 }
 
+/// Where the value of a deprecated field goes, first of all.
+fn successor(shorthand: &Shorthand) -> Option<&Path> {
+    shorthand.field.deprecation.as_ref()?.replaced_with.first()
+}
+
 fn show_in(record: &Record, members: &mut Map) {
     for shorthand in &record.shorthands {
-        let successor =
-            shorthand.field.deprecation.as_ref().and_then(|deprecation| deprecation.replaced_with.first());
-        if let Some(path) = successor {
+        if let Some(path) = successor(shorthand) {
             let value = at(members, path).cloned().unwrap_or(Value::Null);
             members.insert(shorthand.field.name.clone(), value);
         }

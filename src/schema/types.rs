@@ -206,6 +206,8 @@ pub struct Field {
     pub transient: bool,
     /// The gateway computes it from other fields (digests); left out of comparison.
     pub computed: bool,
+    /// The kind of which it names an entity, whose id stands beside it in the record (`partials: [{id, name}]`).
+    pub names: Option<Box<str>>,
     /// The named normal form in which the gateway stores the value (`target`: with a port).
     pub normal: Option<Box<str>>,
     /// The foreign field whose id salts the hash (SHA-1) that the gateway stores in place of the value.
@@ -222,6 +224,13 @@ impl Field {
     /// The form in which the gateway stores a text, when that is another than the text itself.
     pub fn normal_form(&self, text: &str) -> Option<String> {
         super::checks::normal_form(self.normal.as_deref()?, text)
+    }
+
+    /// In a list of records: the item's field that names an entity of another kind.
+    pub fn item_naming(&self) -> Option<&Field> {
+        let (Type::Array(element) | Type::Set(element)) = &self.ty else { return None };
+        let Type::Record(item) = &element.ty else { return None };
+        item.fields.iter().find(|field| field.names.is_some())
     }
 
     /// What the gateway stores for a text whose salt is this id, in hexadecimal digits. `None` for fields that are
@@ -315,6 +324,21 @@ impl Record {
     /// A field by name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| &*field.name == name)
+    }
+
+    /// The lists whose items name entities of other kinds: the field, the field of the item that holds the name, and
+    /// the name of the kind.
+    pub fn links(&self) -> impl Iterator<Item = (&Field, &Field, &str)> {
+        self.fields.iter().filter_map(|field| {
+            let naming = field.item_naming()?;
+            Some((field, naming, naming.names.as_deref()?))
+        })
+    }
+
+    /// The names of the kinds that its entities refer to, in foreign fields or in lists of names.
+    pub fn parents(&self) -> impl Iterator<Item = &str> {
+        let foreign = self.foreign().map(|(_, reference)| reference);
+        foreign.chain(self.links().map(|(.., to)| to))
     }
 
     /// The fields that reference other kinds: the field and the name of the kind.
