@@ -85,6 +85,82 @@ fn entities_belong_to_their_control_plane_and_leave_nulls_out() {
 }
 
 #[test]
+fn config_stores_keep_secrets_to_themselves() {
+    let konnect = Konnect(Gateway::start());
+    let (one, two) = (konnect.control_plane("one"), konnect.control_plane("two"));
+    let store = konnect.ok("POST", &format!("{one}/config-stores"), json!({"name": "s"}), 201);
+    let id = store["id"].as_str().unwrap();
+    konnect.ok("POST", &format!("{one}/config-stores"), json!({"name": "s"}), 409);
+    konnect.ok("POST", &format!("{two}/config-stores"), json!({"name": "s"}), 201);
+    konnect.ok("GET", &format!("{two}/config-stores/{id}"), Json::Null, 404);
+    let secrets = format!("{one}/config-stores/{id}/secrets");
+    for key in ["a", "b", "c"] {
+        let made = konnect.ok("POST", &secrets, json!({"key": key, "value": "hush"}), 201);
+        assert!(!made.to_string().contains("hush"), "{made}");
+    }
+    konnect.ok("PUT", &format!("{secrets}/a"), json!({"value": "hush-again"}), 200);
+    let first = konnect.ok("GET", &format!("{secrets}?page[size]=2"), Json::Null, 200);
+    assert!(!first.to_string().contains("hush"), "{first}");
+    let next = first["meta"]["page"]["next"].as_str().unwrap();
+    let last = konnect.ok("GET", &format!("{secrets}{next}"), Json::Null, 200);
+    assert_eq!((last["data"].as_array().unwrap().len(), &last["meta"]["page"]["next"]), (1, &Json::Null));
+    assert!(!first["data"].as_array().unwrap().contains(&last["data"][0]), "{first} {last}");
+    konnect.ok("DELETE", &format!("{one}/config-stores/{id}"), Json::Null, 409);
+    konnect.ok("DELETE", &format!("{one}/config-stores/{id}?force=true"), Json::Null, 204);
+    konnect.ok("GET", &secrets, Json::Null, 404);
+}
+
+#[test]
+fn groups_have_control_planes_and_control_planes_schemas_of_their_own() {
+    let konnect = Konnect(Gateway::start());
+    let (one, two) = (konnect.control_plane("one"), konnect.control_plane("two"));
+    let id = |path: &str| json!({"id": path.rsplit('/').next().unwrap()});
+    let group = json!({"name": "group", "cluster_type": "CLUSTER_TYPE_CONTROL_PLANE_GROUP"});
+    let group = konnect.ok("POST", "/v2/control-planes", group, 201);
+    let group = format!("/v2/control-planes/{}", group["id"].as_str().unwrap());
+    let both = json!({"members": [id(&one), id(&two)]});
+    konnect.ok("PUT", &format!("{group}/group-memberships"), both, 204);
+    konnect.ok("POST", &format!("{group}/group-memberships/remove"), json!({"members": [id(&two)]}), 204);
+    let members = konnect.ok("GET", &format!("{group}/group-memberships"), Json::Null, 200);
+    assert_eq!((&members["data"][0]["name"], &members["meta"]["page"]["total"]), (&json!("one"), &json!(1)));
+    assert_eq!(konnect.ok("GET", &format!("{one}/group-member-status"), Json::Null, 200)["is_member"], true);
+    assert_eq!(konnect.ok("GET", &format!("{two}/group-member-status"), Json::Null, 200)["is_member"], false);
+    konnect.ok("PUT", &format!("{one}/group-memberships"), json!({"members": [id(&two)]}), 400);
+    konnect.ok("DELETE", &one, Json::Null, 204);
+    let members = konnect.ok("GET", &format!("{group}/group-memberships"), Json::Null, 200);
+    assert_eq!(members["data"], json!([]));
+
+    let schemas = format!("{two}/core-entities/plugin-schemas");
+    let schema = json!({"lua_schema": "return { name = \"mine\", fields = {} }"});
+    assert_eq!(konnect.ok("POST", &schemas, schema.clone(), 201)["item"]["name"], "mine");
+    konnect.ok("POST", &schemas, schema.clone(), 409);
+    konnect.ok("PUT", &format!("{schemas}/other"), schema.clone(), 400);
+    konnect.ok("PUT", &format!("{schemas}/mine"), schema, 200);
+    assert_eq!(konnect.ok("GET", &schemas, Json::Null, 200)["page"]["total_count"], 1);
+    konnect.ok("DELETE", &format!("{schemas}/mine"), Json::Null, 204);
+    konnect.ok("GET", &format!("{schemas}/mine"), Json::Null, 404);
+    let hash = || {
+        konnect.ok("GET", &format!("{two}/expected-config-hash"), Json::Null, 200)["expected_hash"].clone()
+    };
+    let before = hash();
+    konnect.ok("POST", &format!("{two}/core-entities/services"), json!({"host": "h"}), 201);
+    assert_ne!(before, hash());
+}
+
+#[test]
+fn faults_happen_to_konnect_too() {
+    let konnect = Konnect(Gateway::with(&[
+        "--fault",
+        "GET /v2/control-planes/*/core-entities/*: 429 retry-after=3 x1",
+    ]));
+    let one = konnect.control_plane("one");
+    let asked = || konnect.call("t", "GET", &format!("{one}/core-entities/services"), Json::Null);
+    let first = asked();
+    assert_eq!((first.status, first.header("retry-after")), (429, Some("3")));
+    assert_eq!(asked().status, 200);
+}
+
+#[test]
 fn only_known_tokens_are_accepted_and_accounts_give_more() {
     let konnect = Konnect(Gateway::with(&["--konnect-token", "kpat_one", "--konnect-token", "kpat_two"]));
     let status = |token: &str| konnect.call(token, "GET", "/v2/organizations/me", Json::Null).status;

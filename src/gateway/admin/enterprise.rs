@@ -52,10 +52,7 @@ impl Admin {
                                 let all = Entities { plane: home, ..all };
                                 group_roles(&all, tx, &group, &call, &members)
                             }
-                            Endpoint::PartialLinks => {
-                                let partial = named(&all, tx, "partials", key)?.ok_or(Fault::Absent)?;
-                                links(&all, tx, partial.id)
-                            }
+                            Endpoint::PartialLinks => partial_links(&all, tx, key),
                             _ => overrides(&all, tx, key, &call.method, &members),
                         }
                     })
@@ -136,7 +133,8 @@ fn joined(all: &Entities, tx: &Tx<'_>, links: &Kind, group: Uuid) -> Result<Vec<
 }
 
 /// The plugins that use a partial.
-fn links(all: &Entities, tx: &Tx<'_>, partial: Uuid) -> Result<Reply, Fault> {
+pub(in crate::gateway) fn partial_links(all: &Entities, tx: &Tx<'_>, key: &str) -> Result<Reply, Fault> {
+    let partial = named(all, tx, "partials", key)?.ok_or(Fault::Absent)?.id;
     let mut rows = Vec::new();
     for row in tx.all(all.plane, "plugins")? {
         let plugin = parse(&row.body)?;

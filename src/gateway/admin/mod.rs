@@ -22,6 +22,8 @@ use crate::gateway::rest::{self, Address, Call, Dialect};
 use crate::gateway::store::{PlaneId, Store, Tx};
 use crate::schema::{Flavor, Schemas};
 use crate::value::Secret;
+pub(in crate::gateway) use enterprise::partial_links;
+
 use async_trait::async_trait;
 use endpoint::Endpoint;
 use http::header::{ALLOW, HeaderName, SERVER};

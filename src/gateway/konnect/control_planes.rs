@@ -1,12 +1,13 @@
 //! Control planes themselves, and what hangs below them beside entities.
 
 use super::words::Problem;
-use super::{CONTROL_PLANES, Konnect};
+use super::{CONTROL_PLANES, Konnect, members, stores};
 use crate::gateway::entities::Records;
 use crate::gateway::http::{Reply, Request};
 use crate::gateway::rest::Call;
 use crate::gateway::store::{PlaneId, Tx};
 use http::{Method, StatusCode};
+use md5::{Digest, Md5};
 use serde_json::{Map, Value as Json, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -171,6 +172,8 @@ impl Konnect {
                         let certificate = certificate.get("id").and_then(Json::as_str).unwrap_or_default();
                         CERTIFICATES.delete(tx, id_of(certificate)?)?;
                     }
+                    stores::remove_all(tx, id)?;
+                    members::remove_all(tx, id)?;
                     Ok::<_, Problem>(CONTROL_PLANES.delete(tx, id)?)
                 });
                 if found.await? { Ok(Reply::empty(StatusCode::NO_CONTENT)) } else { Err(Problem::Absent) }
@@ -194,6 +197,19 @@ impl Konnect {
             .await?
             .ok_or(Problem::Absent)?;
         match (what, rest, &call.method) {
+            ("config-stores", ..) => self.config_stores(owner, rest, call, request).await,
+            ("group-memberships" | "group-status" | "group-member-status", ..) => {
+                self.group(owner, what, rest, call, request).await
+            }
+            ("expected-config-hash", [], &Method::GET) => {
+                let (hash, now) = self.store.run(move |tx| expected(tx, owner)).await?;
+                let body = json!({"expected_hash": hash, "created_at": now, "updated_at": now});
+                Ok(Reply::json(StatusCode::OK, &body))
+            }
+            ("expected-config-version", [], &Method::GET) => {
+                let (hash, now) = self.store.run(move |tx| expected(tx, owner)).await?;
+                Ok(Reply::json(StatusCode::OK, &json!({"expected_config_version": hash, "created_at": now})))
+            }
             ("dp-client-certificates", [], &Method::GET) => {
                 let rows =
                     self.store.run(move |tx| Ok::<_, Problem>(CERTIFICATES.all(tx, Some(owner))?)).await?;
@@ -217,6 +233,24 @@ impl Konnect {
                     .map_err(taken)?;
                 Ok(Reply::json(StatusCode::CREATED, &json!({ "item": without_owner(row) })))
             }
+            ("dp-client-certificates", [certificate], &Method::PUT) => {
+                let changes = object(request)?;
+                check(&changes, &["cert", "title"], &[("cert", 1, 64 * 1024), ("title", 0, 256)])?;
+                let certificate = id_of(certificate)?;
+                let row = self.store.run(move |tx| {
+                    let row = CERTIFICATES.get(tx, certificate)?;
+                    let mut row = row
+                        .filter(|row| row.get("control_plane") == Some(&json!(owner)))
+                        .ok_or(Problem::Absent)?;
+                    if let Some(members) = row.as_object_mut() {
+                        members.extend(changes);
+                        members.insert("updated_at".to_owned(), (tx.now() as i64).into());
+                    }
+                    CERTIFICATES.put(tx, &row)?.map_err(taken)?;
+                    Ok::<_, Problem>(row)
+                });
+                Ok(Reply::json(StatusCode::OK, &json!({ "item": without_owner(row.await?) })))
+            }
             ("dp-client-certificates", [certificate], method @ (&Method::GET | &Method::DELETE)) => {
                 let (certificate, delete) = (id_of(certificate)?, *method == Method::DELETE);
                 let row = self.store.run(move |tx| {
@@ -233,12 +267,26 @@ impl Konnect {
                 }
                 Ok(Reply::json(StatusCode::OK, &json!({ "item": without_owner(row) })))
             }
-            ("nodes", [], &Method::GET) => {
+            ("nodes", _, &Method::GET) if rest.is_empty() || rest == ["eol"] => {
                 Ok(Reply::json(StatusCode::OK, &json!({"items": [], "page": {"total_count": 0}})))
             }
             _ => Err(Problem::Absent),
         }
     }
+}
+
+/// What tells the configurations of a control plane apart: the digest of all its entities, and the time.
+fn expected(tx: &Tx<'_>, id: Uuid) -> Result<(String, i64), Problem> {
+    let plane = CONTROL_PLANES.plane_of(tx, id)?.ok_or(Problem::Absent)?;
+    let mut digest = Md5::new();
+    for kind in tx.kinds(plane)? {
+        for row in tx.all(plane, &kind)? {
+            digest.update(kind.as_bytes());
+            digest.update(row.body.as_bytes());
+        }
+    }
+    let hash = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((hash, tx.now() as i64))
 }
 
 fn without_owner(mut row: Json) -> Json {
@@ -248,7 +296,8 @@ fn without_owner(mut row: Json) -> Json {
     row
 }
 
-fn taken(field: &str) -> Problem {
+/// Two records would share a value.
+pub(super) fn taken(field: &str) -> Problem {
     Problem::Conflict(format!("{field} must be unique"))
 }
 

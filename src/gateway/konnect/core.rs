@@ -3,6 +3,7 @@
 use super::control_planes::plane;
 use super::words::Problem;
 use super::{Konnect, schemas};
+use crate::gateway::admin::partial_links;
 use crate::gateway::entities::Entities;
 use crate::gateway::http::{Reply, Request};
 use crate::gateway::rest::{self, Call};
@@ -43,8 +44,11 @@ impl Konnect {
                 all.validate(now.map_or(0.0, |t| t.as_secs_f64()), &kind, body.ok_or(Problem::Absent)?)?;
                 Ok(Reply::json(StatusCode::OK, &json!({})))
             }
-            ["plugin-schemas"] if call.method == Method::GET => {
-                Ok(Reply::json(StatusCode::OK, &json!({"items": [], "page": {"total_count": 0}})))
+            ["plugin-schemas"] => self.plugin_schemas(plane, None, &call, request).await,
+            ["plugin-schemas", name] => self.plugin_schemas(plane, Some(name), &call, request).await,
+            ["partials", key, "links"] if call.method == Method::GET => {
+                let key = (*key).to_owned();
+                self.store.run(move |tx| Ok(partial_links(&all, tx, &key)?)).await
             }
             _ => self.entities(all, call, request).await,
         }

@@ -7,7 +7,10 @@ mod control_planes;
 mod core;
 mod identity;
 mod limit;
+mod members;
+mod plugin_schemas;
 mod schemas;
+mod stores;
 mod words;
 
 use crate::gateway::entities::{Fault, Records};

@@ -6,6 +6,7 @@ use crate::gateway::http::Reply;
 use crate::schema::{Violation, ViolationKind};
 use crate::value::{Exposed, Step, Value};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;
 
@@ -42,7 +43,7 @@ impl Problem {
             let body = json!({
                 "status": status.as_u16(), "title": title, "instance": format!("konnect:trace:{path}"), "detail": detail,
             });
-            Reply::json(status, &body)
+            problem(status, &body)
         };
         match self {
             Problem::Unauthorized => plain(StatusCode::UNAUTHORIZED, "A valid token is required"),
@@ -62,11 +63,16 @@ impl Problem {
                     "status": 400, "title": "Bad Request", "instance": format!("konnect:trace:{path}"),
                     "detail": "Invalid Parameters", "invalid_parameters": parameters,
                 });
-                Reply::json(StatusCode::BAD_REQUEST, &body)
+                problem(StatusCode::BAD_REQUEST, &body)
             }
             Problem::Entity(fault) => entity(fault),
         }
     }
+}
+
+/// An answer of the platform that tells of a problem.
+fn problem(status: StatusCode, body: &Json) -> Reply {
+    Reply::json(status, body).with(CONTENT_TYPE, "application/problem+json")
 }
 
 /// The answer to a request about entities.
