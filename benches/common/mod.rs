@@ -5,8 +5,12 @@
 #![allow(dead_code, clippy::expect_used)] // no benchmark uses all of it, and each fails loudly
 
 use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use wait4::Wait4;
 
@@ -134,9 +138,9 @@ pub fn measure(mut command: Command, code: i32) -> Figures {
     Figures { wall, cpu: end.rusage.utime + end.rusage.stime, memory: end.rusage.maxrss }
 }
 
-/// The better of several runs, by CPU time.
-pub fn best(runs: usize, mut run: impl FnMut() -> Figures) -> Figures {
-    (0..runs).map(|_| run()).min_by_key(|figures| figures.cpu).unwrap_or_default()
+/// The best of several runs: the one with the least of something, such as CPU time.
+pub fn best<T, K: Ord>(runs: usize, mut run: impl FnMut() -> T, key: impl Fn(&T) -> K) -> T {
+    (0..runs).map(|_| run()).min_by_key(key).expect("at least one run")
 }
 
 /// A path in a folder of this process.
@@ -221,6 +225,68 @@ impl Gateway {
         command.args(arguments).env("DECK_KONG_ADDR", &self.admin);
         command
     }
+}
+
+/// Stands between clients and a gateway, and counts what passes. It runs in the benchmark's own process, so that it is in
+/// no figure but the wall time.
+pub struct Counter {
+    /// `http://127.0.0.1:PORT`
+    pub address: String,
+    connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Counter {
+    /// Starts one in front of an address of the same form.
+    pub fn before(address: &str) -> Counter {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let own = listener.local_addr().expect("an address");
+        let to = address.trim_start_matches("http://").to_owned();
+        let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counter = Counter {
+            address: format!("http://{own}"),
+            connections: connections.clone(),
+            requests: requests.clone(),
+        };
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                connections.fetch_add(1, Ordering::Relaxed);
+                let server = TcpStream::connect(&to).expect("the gateway accepts");
+                let halves = (client.try_clone().expect("a handle"), server.try_clone().expect("a handle"));
+                let requests = requests.clone();
+                std::thread::spawn(move || pass(client, server, Some(&requests)));
+                std::thread::spawn(move || pass(halves.1, halves.0, None));
+            }
+        });
+        counter
+    }
+
+    /// Requests and connections since the last call.
+    pub fn take(&self) -> (usize, usize) {
+        (self.requests.swap(0, Ordering::Relaxed), self.connections.swap(0, Ordering::Relaxed))
+    }
+}
+
+/// Copies until the end, and counts the request lines; no JSON body holds one.
+fn pass(mut from: TcpStream, mut to: TcpStream, count: Option<&AtomicUsize>) {
+    const MARK: &[u8] = b" HTTP/1.1\r\n";
+    drop(to.set_nodelay(true));
+    let mut buffer = vec![0; 1 << 16];
+    let mut kept = 0; // the end of the last piece, in which a mark may begin
+    while let Ok(read @ 1..) = from.read(buffer.get_mut(kept..).expect("room")) {
+        let piece = buffer.get(kept..kept + read).expect("what was read");
+        if to.write_all(piece).is_err() {
+            break;
+        }
+        let Some(count) = count else { continue };
+        let seen = buffer.get(..kept + read).expect("what was read");
+        let marks = seen.windows(MARK.len()).filter(|window| *window == MARK).count();
+        count.fetch_add(marks, Ordering::Relaxed);
+        let end = kept + read;
+        kept = (MARK.len() - 1).min(end);
+        buffer.copy_within(end - kept..end, 0);
+    }
+    drop(to.shutdown(Shutdown::Write));
 }
 
 impl Drop for Gateway {

@@ -245,7 +245,7 @@ async fn put(
         _ => WriteAction::Replace,
     };
     let body = wanted.or(held).unwrap_or(&Value::Null);
-    plane.write(&Write { kind: &change.kind, id: change.id, body, action }).await.map(|_| ())
+    plane.write(&Write { kind: &change.kind, id: change.id, body, action }).await
 }
 
 /// Fails when the entity is no longer what the plan saw.

@@ -58,7 +58,7 @@ impl ControlPlane for Fake {
     async fn validate(&self, _: &Kind, _: &Value) -> Result<Option<Error>, Error> {
         Ok(None)
     }
-    async fn write(&self, write: &Write<'_>) -> Result<Option<Value>, Error> {
+    async fn write(&self, write: &Write<'_>) -> Result<(), Error> {
         let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -70,10 +70,11 @@ impl ControlPlane for Fake {
         self.log.lock().unwrap().push(format!("{word} {}", number(write.id)));
         let mut rows = self.rows.lock().unwrap();
         if write.action == WriteAction::Delete {
-            return Ok(rows.remove(&write.id).and(None));
+            rows.remove(&write.id);
+        } else {
+            rows.insert(write.id, write.body.clone());
         }
-        rows.insert(write.id, write.body.clone());
-        Ok(Some(write.body.clone()))
+        Ok(())
     }
 }
 

@@ -108,9 +108,9 @@ pub trait ControlPlane: Send + Sync {
     /// some kinds are addressed through their parents.
     async fn get(&self, kind: &Kind, id: Uuid, like: &Value) -> Result<Option<Value>, Error>;
 
-    /// Puts or deletes one entity, and gives the entity as stored; `None` after a deletion. Deleting what is
-    /// gone already succeeds. A lost answer is looked up before the request is repeated.
-    async fn write(&self, write: &Write<'_>) -> Result<Option<Value>, Error>;
+    /// Puts or deletes one entity. Deleting what is gone already succeeds. A lost answer is looked up before the
+    /// request is repeated.
+    async fn write(&self, write: &Write<'_>) -> Result<(), Error>;
 
     /// One entity by the field that the gateway finds it by (`name`, `key`); `None` when it does not exist.
     async fn find(&self, kind: &Kind, key: &Value) -> Result<Option<Value>, Error>;

@@ -164,13 +164,14 @@ impl Reader<'_> {
 pub fn entity(schemas: &Schemas, kind: &Arc<Kind>, mut row: Value) -> Option<Entity> {
     conceal(schemas, kind, &mut row, &|_| Origin::ControlPlane);
     let id = id_of(row.remove("id").as_ref())?;
-    let mut references = BTreeMap::new();
-    for (field, reference) in kind.record.foreign() {
-        if let Some(id) = row.remove(&field.name).and_then(|value| id_of(value.get("id"))) {
-            let reference = Reference { kind: Arc::from(reference), target: Target::Id(id), place: None };
-            references.insert(field.name.clone(), reference);
-        }
-    }
+    let references = kind.record.foreign().filter_map(|(field, reference)| {
+        let id = id_of(row.remove(&field.name)?.get("id"))?;
+        let reference = Reference { kind: Arc::from(reference), target: Target::Id(id), place: None };
+        Some((field.name.clone(), reference))
+    });
+    // Counted first, so that the map takes no more room than it needs: whole control planes are held this way.
+    let references: Vec<_> = references.collect();
+    let references = references.into_iter().collect();
     Some(Entity { kind: kind.clone(), id: Some(id), body: row, references, place: None })
 }
 

@@ -29,6 +29,9 @@ pub struct Reference {
     pub place: Option<Place>,
 }
 
+/// The foreign fields of an entity that have a value, by field name. Flat, because most hold one.
+pub type References = litemap::LiteMap<Box<str>, Reference>;
+
 /// One entity: a kind, an id if it is known, a body and references.
 #[derive(Clone, Debug)]
 pub struct Entity {
@@ -39,7 +42,7 @@ pub struct Entity {
     /// The fields, without `id` and without those of type `foreign`; an object.
     pub body: Value,
     /// The foreign fields that have a value, by field name.
-    pub references: BTreeMap<Box<str>, Reference>,
+    pub references: References,
     /// Where it is written.
     pub place: Option<Place>,
 }

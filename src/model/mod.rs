@@ -5,4 +5,4 @@
 
 mod entity;
 
-pub use entity::{Entity, Info, Reference, State, Target};
+pub use entity::{Entity, Info, Reference, References, State, Target};

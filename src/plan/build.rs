@@ -234,7 +234,7 @@ impl Builder<'_, '_> {
     fn deletion(&self, entity: Entity, id: Uuid) -> Change {
         let kind = entity.kind.clone();
         let mut names = BTreeMap::new();
-        let shell = Entity { body: Value::Null, references: BTreeMap::new(), ..entity.clone() };
+        let shell = Entity { body: Value::Null, references: Default::default(), ..entity.clone() };
         let before = whole(entity, id);
         self.collect_names(&shell, &before, false, &mut names);
         Change {

@@ -45,7 +45,7 @@ pub fn plan(
 /// An entity whose references to entities of its state are ids.
 fn by_id(entity: &Entity, state: &State) -> Entity {
     let mut entity = entity.clone();
-    for reference in entity.references.values_mut() {
+    for (_, reference) in entity.references.iter_mut() {
         if let Target::Entity(at) = reference.target
             && let Some(id) = state.entities.get(at).and_then(|parent| parent.id)
         {

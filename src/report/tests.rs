@@ -1,7 +1,7 @@
 //! The reports as users see them.
 
 use super::*;
-use crate::model::{Entity, Reference, State, Target};
+use crate::model::{Entity, Reference, References, State, Target};
 use crate::plan::{Options, Plan, plan};
 use crate::schema::{self, Flavor, Schemas};
 use crate::value::{Origin, Value};
@@ -15,7 +15,7 @@ fn state(entities: Json, held: bool) -> State {
     for (n, entry) in entities.as_array().unwrap().iter().enumerate() {
         let kind = schemas.kind(entry[0].as_str().unwrap()).unwrap().clone();
         let mut body = Value::from(entry[1].clone());
-        let mut references = std::collections::BTreeMap::new();
+        let mut references = References::new();
         for (field, reference) in kind.record.foreign() {
             if let Some(parent) = body.remove(&field.name).and_then(|value| value.as_i64()) {
                 let target = match held {

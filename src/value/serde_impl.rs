@@ -97,6 +97,9 @@ impl<'de> Visitor<'de> for Reader {
         while let Some((key, member)) = map.next_entry::<Box<str>, Value>()? {
             members.insert(key, member);
         }
-        Ok(Value::Object(members))
+        // Bodies are read by the ten thousand and kept, so none keeps room to grow.
+        let mut members = members.into_tuple_vec();
+        members.shrink_to_fit();
+        Ok(Value::Object(Map::from_sorted_store_unchecked(members)))
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 /// What planning needs to know besides the files.
 #[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Plan")]
 pub struct Planning {
     /// Take over entities that stand in the way and carry other tags
     #[arg(long)]
@@ -67,6 +68,7 @@ pub struct Shape {
 
 /// How passwords are stored.
 #[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Plan")]
 pub struct Passwords {
     /// Store the passwords of basic-auth credentials as they are: they are hashed already
     #[arg(long)]
@@ -181,6 +183,8 @@ impl Job<'_> {
         };
         session.learn(&options.skip, &documents.plugins()).await?;
         let mut loaded = documents.build(&session.schemas);
+        // The trees are as large as the state that was made from them.
+        drop(documents);
         inputs.weigh(&mut loaded.diagnostics);
         if loaded.has_errors() {
             return Err(Failure::found(loaded.diagnostics, loaded.sources));

@@ -10,7 +10,7 @@ use crate::model::Entity;
 use crate::schema::{self, Field, Record, Schemas, Type};
 use crate::value::{Map, Origin, Path, Step, Value};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// A reference as it is written.
@@ -53,7 +53,7 @@ impl<'c, 'a> Bodies<'c, 'a> {
             kind: draft.kind.clone(),
             id: None,
             body: Value::object(),
-            references: BTreeMap::new(),
+            references: Default::default(),
             place: place(self.documents, draft.document, draft.node.head()),
         };
         let mut made = Made { entity, pending: Vec::new(), unknown: Vec::new(), faults: Vec::new() };

@@ -91,7 +91,7 @@ fn without(made: Vec<Made>, repeated: &BTreeMap<usize, usize>) -> Vec<Entity> {
     let kept = made.into_iter().enumerate().filter(|(index, _)| !repeated.contains_key(index));
     kept.map(|(_, made)| {
         let mut entity = made.entity;
-        for reference in entity.references.values_mut() {
+        for (_, reference) in entity.references.iter_mut() {
             if let Target::Entity(index) = &mut reference.target {
                 *index = moved(*index);
             }

@@ -114,7 +114,8 @@ impl Resolver<'_, '_> {
         {
             let kind: Arc<str> = (&*parent.kind.name).into();
             let reference = Reference { kind, target: Target::Entity(*index), place: None };
-            made.entity.references.insert(field.clone(), reference);
+            // Room for one: most entities reference no more than their parent.
+            made.entity.references = [(field.clone(), reference)].into_iter().collect();
         }
         for pending in std::mem::take(&mut made.pending) {
             let foreign = made.entity.kind.record.foreign().find(|(field, _)| *field.name == *pending.field);

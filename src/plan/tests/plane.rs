@@ -1,7 +1,7 @@
 //! A control plane in memory, by the rules of the table of kinds: it fills defaults in, generates what is `auto`,
 //! refuses repeated unique values and references that lead nowhere, and deletes in cascades.
 
-use crate::model::{Entity, Reference, State, Target};
+use crate::model::{Entity, Reference, References, State, Target};
 use crate::plan::{Action, Change, Plan};
 use crate::schema::{self, Kind, OnDelete, Schemas, Type};
 use crate::value::{Exposed, Value};
@@ -29,7 +29,7 @@ impl Plane {
         let entities = self.rows.iter().map(|(id, (kind, row))| {
             let mut body = row.clone();
             body.remove("id");
-            let mut references = BTreeMap::new();
+            let mut references = References::new();
             for (field, reference) in kind.record.foreign() {
                 if let Some(value) = body.remove(&field.name).filter(|value| !value.is_null()) {
                     let target = Target::Id(foreign_id(&value));

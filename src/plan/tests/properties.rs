@@ -2,12 +2,11 @@
 
 use super::plane::Plane;
 use super::support::{counting, id, outline};
-use crate::model::{Entity, Reference, State, Target};
+use crate::model::{Entity, Reference, References, State, Target};
 use crate::plan::{Options, Plan, plan};
 use crate::schema::{Flavor, Kind, Schemas, Type};
 use crate::value::Value;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Numbers that decide everything random about one entity.
@@ -49,7 +48,7 @@ fn random_state(schemas: &Arc<Schemas>, all: &[Dice]) -> State {
 
 fn random_entity(schemas: &Schemas, kind: &Arc<Kind>, dice: &Dice, state: &State) -> Option<Entity> {
     let mut body = Value::object();
-    let mut references = BTreeMap::new();
+    let mut references = References::new();
     // One in three has an id of a small range that only its kind uses.
     let base = kind.name.bytes().fold(0u128, |sum, byte| (sum * 31 + u128::from(byte)) % 0xffff) << 16;
     let explicit = dice[1].is_multiple_of(3).then(|| id(base + u128::from(dice[2] % 3) + 1));

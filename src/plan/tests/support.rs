@@ -1,6 +1,6 @@
 //! States from JSON, ids that count up.
 
-use crate::model::{Entity, Reference, State, Target};
+use crate::model::{Entity, Reference, References, State, Target};
 use crate::plan::{Options, Plan, plan};
 use crate::schema::{Flavor, Schemas};
 use crate::value::Value;
@@ -36,7 +36,7 @@ pub fn state(entities: Json) -> State {
         let mut body = entry[1].clone();
         let members = body.as_object_mut().unwrap();
         let id = members.remove("id").map(|n| id(n.as_u64().unwrap().into()));
-        let mut references = std::collections::BTreeMap::new();
+        let mut references = References::new();
         for (field, reference) in kind.record.foreign() {
             if let Some(target) = members.remove(&*field.name) {
                 let target = match target {
