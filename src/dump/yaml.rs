@@ -13,6 +13,11 @@ pub(super) fn yaml(tree: &Value) -> String {
     match tree.exposed() {
         Value::Object(members) if !members.is_empty() => mapping(members, 0, &mut out),
         Value::Array(items) if !items.is_empty() => sequence(items, 0, &mut out),
+        // A block that stands alone has nothing to be indented against.
+        Value::String(value) => {
+            out.push_str(&text(value, None));
+            out.push('\n');
+        }
         other => {
             out.push_str(&scalar(other, 0));
             out.push('\n');
