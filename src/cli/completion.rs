@@ -16,6 +16,6 @@ pub struct Args {
 pub fn run(args: &Args, console: &Console) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::command(), "foredeck", &mut script);
-    console.raw(&script);
+    console.raw(&script)?;
     Ok(Exit::Success)
 }

@@ -1,6 +1,7 @@
 //! The terminal: the only place that writes to standard output and standard error.
 
-use crate::diagnostics::{Diagnostic, Format, SourceMap, render};
+use super::exit::Failure;
+use crate::diagnostics::{Diagnostic, Format, SourceMap, codes, render};
 use anstream::{AutoStream, ColorChoice};
 use std::io::{self, IsTerminal, Write};
 
@@ -36,10 +37,16 @@ impl Console {
         let _gone = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
     }
 
-    /// Writes bytes to standard output untouched, for what other programs read.
-    pub fn raw(&self, bytes: &[u8]) {
+    /// Writes bytes to standard output untouched, for what other programs read. Fails when they cannot be written,
+    /// on a full disk for instance.
+    pub fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stream = io::stdout().lock();
-        let _gone = stream.write_all(bytes).and_then(|()| stream.flush());
+        match stream.write_all(bytes).and_then(|()| stream.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(codes::UNREADABLE, format!("cannot write standard output: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether standard output shows colours.

@@ -67,15 +67,22 @@ fn hidden(name: &'static str) -> Command {
     )
 }
 
-/// Refuses a command that is still to come: one of the table that `known`, the real tree, does not have.
+fn listed(group: &str, name: &str) -> bool {
+    LATER.iter().any(|(other, names)| *other == group && names.contains(&name))
+}
+
+/// Whether a command is one of the table that `known`, the real tree, does not have.
+pub fn is_to_come(known: &Command, group: &str, name: &str) -> bool {
+    let exists = known.find_subcommand(group).is_some_and(|inner| inner.find_subcommand(name).is_some());
+    listed(group, name) && !exists
+}
+
+/// Refuses a command that is still to come; `known` gives the real tree.
 pub fn refuse(known: impl FnOnce() -> Command, matches: &ArgMatches) -> Result<(), Failure> {
     let Some((group, inner)) = matches.subcommand() else { return Ok(()) };
     let Some((name, _)) = inner.subcommand() else { return Ok(()) };
-    let listed = LATER.iter().any(|(other, names)| *other == group && names.contains(&name));
-    let exists = |known: Command| {
-        known.find_subcommand(group).is_some_and(|inner| inner.find_subcommand(name).is_some())
-    };
-    if !listed || exists(known()) {
+    // The tree is only built for names of the table.
+    if !listed(group, name) || !is_to_come(&known(), group, name) {
         return Ok(());
     }
     Err(Failure::new(codes::USAGE, format!("`foredeck {group} {name}` is not available yet"))

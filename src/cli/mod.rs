@@ -35,6 +35,15 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "\
+Examples:
+  foredeck try examples/kong-ai/kong-ai.yaml        a gateway, a state file in it, and one chat
+  foredeck file validate kong.yaml                  what would Kong refuse?
+  foredeck gateway diff kong.yaml                   what would change?
+  foredeck gateway sync kong.yaml                   change it
+  foredeck gateway dump -o kong.yaml                what is there?
+  foredeck serve --mock-llm                         a gateway to test against";
+
 /// Declarative configuration for Kong Gateway and Konnect, with a built-in gateway to test against
 #[derive(Parser)]
 #[command(
@@ -42,7 +51,8 @@ use std::process::ExitCode;
     version,
     max_term_width = 100,
     disable_help_subcommand = true,
-    args_override_self = true
+    args_override_self = true,
+    after_help = EXAMPLES
 )]
 struct Cli {
     #[command(flatten)]
@@ -176,5 +186,28 @@ fn usage(error: &clap::Error, console: &Console) -> Exit {
     } else {
         console.out(&text.ansi().to_string());
         Exit::Success
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks every command up as a run does, in the tree with those to come and in the one without: nothing that is
+    /// there may be refused, whatever the checks of a debug build make of it.
+    #[test]
+    fn every_command_is_there_or_still_to_come() {
+        let (known, all) = (Cli::command(), command());
+        let mut refused = 0;
+        for group in all.get_subcommands().filter(|group| group.has_subcommands()) {
+            for inner in group.get_subcommands() {
+                let (group, name) = (group.get_name(), inner.get_name());
+                let there =
+                    known.find_subcommand(group).and_then(|group| group.find_subcommand(name)).is_some();
+                assert_ne!(there, later::is_to_come(&known, group, name), "{group} {name}");
+                refused += usize::from(!there);
+            }
+        }
+        assert!(refused > 0 && known.find_subcommand("gateway").is_some_and(clap::Command::has_subcommands));
     }
 }

@@ -123,7 +123,7 @@ fn export(args: &ExportArgs, console: &Console) -> Outcome {
     let schemas = schema_folder::load(args.gateway.flavor, args.gateway.schemas.as_deref())?;
     let text = pretty(&export::state_file(&schemas));
     if args.output_file.as_os_str() == "-" {
-        console.raw(text.as_bytes());
+        console.raw(text.as_bytes())?;
     } else {
         std::fs::write(&args.output_file, text).map_err(|error| {
             Failure::new(codes::UNREADABLE, format!("cannot write {}: {error}", args.output_file.display()))

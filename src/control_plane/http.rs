@@ -378,6 +378,7 @@ fn chain(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     match words.pop() {
+        Some(last) if last.contains("InvalidContentType") => "it does not speak TLS; is it http://?".into(),
         Some(last) => last,
         None if error.is_builder() => "the settings of the connection cannot be used".into(),
         None => "the connection failed".into(),

@@ -168,6 +168,11 @@ fn no_secret_is_shown_in_errors() {
                 assert!(!output.all().contains(MARK), "{command:?} of\n{text}\nshows\n{}", output.all());
             }
         }
+        for format in ["text", "json", "sarif", "github"] {
+            let output =
+                folder.run(&["file", "validate", &name, "--format", format], &[("SECRET", VARIABLE)]);
+            assert!(!output.all().contains(MARK), "{format} of\n{text}\nshows\n{}", output.all());
+        }
     }
 }
 
@@ -200,4 +205,39 @@ fn no_token_is_shown() {
             .run(&["gateway", "ping", "--kong-addr", "http://u:canary-password@127.0.0.1:1"], &[])
             .expect(1),
     );
+}
+
+/// Reports of every form, saved plans, the gateway's request log, and dumps that leave secrets out.
+#[test]
+fn no_secret_is_in_what_is_written() {
+    let folder = Folder::with("old.yaml", &state(OLD_LITERAL));
+    folder.write("new.yaml", &state(LITERAL));
+    let log = folder.path().join("requests.jsonl");
+    let gateway = Gateway::with(&["--admin-token", TOKEN, "--log-requests", log.to_str().unwrap()]);
+    let run = |arguments: &[&str], secret: &str| {
+        let all = [arguments, &["--kong-admin-token", TOKEN]].concat();
+        let output = gateway.run(&folder, &all, &[("SECRET", secret)]).expect(0);
+        is_clean(&output);
+    };
+    let file = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let file_is_clean = |name: &str| assert!(!file(name).contains(MARK), "{name}:\n{}", file(name));
+    run(&["gateway", "sync", "old.yaml"], OLD_VARIABLE);
+    for format in ["text", "json", "markdown", "github"] {
+        run(&["gateway", "diff", "new.yaml", "--format", format], VARIABLE);
+    }
+    run(&["gateway", "diff", "new.yaml", "--out", "plan.json"], VARIABLE);
+    file_is_clean("plan.json");
+    run(&["gateway", "sync", "--plan", "plan.json"], VARIABLE);
+    // The dump shows what the sync stored; with variables or hashes in their places no secret is left in it.
+    run(&["gateway", "dump", "-o", "env.yaml", "--secrets", "env"], VARIABLE);
+    file_is_clean("env.yaml");
+    assert!(
+        file("env.env").contains(LITERAL) && file("env.env").contains(VARIABLE),
+        "the values have a file"
+    );
+    run(&["gateway", "dump", "-o", "hashed.yaml", "--sanitize"], VARIABLE);
+    file_is_clean("hashed.yaml");
+    run(&["gateway", "reset", "-f"], VARIABLE);
+    file_is_clean("requests.jsonl");
+    assert!(file("requests.jsonl").lines().count() > 10, "every request has a line");
 }

@@ -43,3 +43,25 @@ fn commands_to_come_say_so_and_are_not_listed() {
     let output = run(&["--help"]).expect(0);
     assert!(!output.stdout.contains("\n  ai "), "{output:?}");
 }
+
+#[test]
+fn help_shows_examples_and_groups_of_flags() {
+    let output = run(&["gateway", "sync", "--help"]).expect(0);
+    for part in
+        ["Examples:\n  foredeck gateway sync kong.yaml", "State files:", "Scope:", "Requests:", "Plan:"]
+    {
+        assert!(output.stdout.contains(part), "{part} is not in\n{}", output.stdout);
+    }
+}
+
+/// What programs read may not be lost in silence; `| head` is no loss.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = crate::support::command();
+    let output = command.args(["schema", "export"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot write standard output"), "{said}");
+}

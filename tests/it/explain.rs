@@ -58,8 +58,8 @@ fn validate(blocks: &[Block<'_>]) -> (Vec<Diagnostic>, String) {
         ..Options::default()
     };
     let path = folder.path().display().to_string();
-    let loaded =
-        read(&[path.clone()], &mut std::io::empty(), options).build(&Schemas::bundled(Flavor::Kong314));
+    let loaded = read(std::slice::from_ref(&path), &mut std::io::empty(), options)
+        .build(&Schemas::bundled(Flavor::Kong314));
     let shown = render(&loaded.diagnostics, &loaded.sources, Format::Text, false);
     (loaded.diagnostics, shown.replace(&format!("{path}/"), ""))
 }

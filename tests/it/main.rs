@@ -12,6 +12,7 @@ mod canary;
 mod commands;
 mod converges;
 mod dbless;
+mod docs;
 mod enterprise;
 mod explain;
 mod failures;

@@ -137,7 +137,7 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
         files::write_private(path, dump::env_file(&dumped.variables).as_bytes())?;
     }
     if file == "-" {
-        context.console.raw(text.as_bytes());
+        context.console.raw(text.as_bytes())?;
     } else {
         files::write_private(Path::new(file), text.as_bytes())?;
     }

@@ -20,6 +20,7 @@ const RBAC: &str = "rbac";
 
 /// Which files, with which variables.
 #[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "State files")]
 pub struct Inputs {
     /// State files and folders; `-` is standard input
     #[arg(value_name = "FILE")]
@@ -100,6 +101,7 @@ fn is_schema_fault(code: Code) -> bool {
 
 /// Which entities belong to the run.
 #[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Scope")]
 pub struct Scope {
     /// Only entities with all of these tags; repeatable
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
@@ -123,6 +125,7 @@ pub struct Scope {
 
 /// Which kinds belong to the run.
 #[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Scope")]
 pub struct Kinds {
     /// Only the roles of access control and their permissions
     #[arg(long)]
@@ -164,6 +167,7 @@ impl Kinds {
 
 /// How requests are made.
 #[derive(clap::Args, Clone)]
+#[command(next_help_heading = "Requests")]
 pub struct Requests {
     /// Requests under way at once, and connections
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -25,12 +25,21 @@ use crate::diagnostics::codes;
 #[derive(clap::Subcommand)]
 pub enum Gateway {
     /// Make the gateway hold what the state files say
+    #[command(
+        after_help = "Examples:\n  foredeck gateway sync kong.yaml\n  foredeck gateway sync kong/ --select-tag team-a --max-deletes 10%\n  cat kong.yaml | foredeck gateway sync"
+    )]
     Sync(sync::SyncArgs),
     /// Show what sync would change
+    #[command(
+        after_help = "Examples:\n  foredeck gateway diff kong.yaml --non-zero-exit-code\n  foredeck gateway diff kong/ --format markdown > diff.md\n  foredeck gateway diff kong.yaml --out plan.json"
+    )]
     Diff(sync::DiffArgs),
     /// Create and update what the state files say; delete nothing
     Apply(sync::ApplyArgs),
     /// Write what the gateway holds as a state file
+    #[command(
+        after_help = "Examples:\n  foredeck gateway dump -o kong.yaml --secrets env\n  foredeck gateway dump --select-tag team-a --skip-defaults"
+    )]
     Dump(dump::Args),
     /// Check state files against the gateway
     Validate(validate::Args),

@@ -13,6 +13,7 @@ const CONTEXT: usize = 3;
 
 /// How results are printed.
 #[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Output")]
 pub struct Output {
     /// Print the result as JSON
     #[arg(long, conflicts_with = "format")]

@@ -147,6 +147,11 @@ fn explain(error: &Error, aim: &Aim, address: &str) -> Diagnostic {
         } else {
             "check --kong-addr (DECK_KONG_ADDR), and that the gateway is running"
         }),
+        Error::Unexpected { .. } => problem.help(if konnect {
+            "check --konnect-addr: something other than Konnect may answer there, such as a proxy"
+        } else {
+            "check --kong-addr (DECK_KONG_ADDR): the Admin API listens on a port of its own, 8001 by default"
+        }),
         Error::Unauthorized { .. } => problem.help(if konnect {
             "check --konnect-token (DECK_KONNECT_TOKEN)"
         } else {

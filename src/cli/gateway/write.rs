@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How changes are written.
 #[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Writing")]
 pub struct Writing {
     /// Undo what was done when a change fails
     #[arg(long)]
