@@ -1,5 +1,6 @@
 //! What entities are called in reports. Secrets are called by their origins.
 
+use super::keys::is_foreign;
 use crate::model::Entity;
 use crate::schema::Kind;
 use crate::value::Value;
@@ -16,7 +17,7 @@ pub(super) fn word(value: &Value) -> String {
 
 /// The field that names an entity, and its value.
 pub(super) fn naming<'v>(kind: &'v Kind, body: &'v Value) -> Option<(&'v str, &'v Value)> {
-    kind.report.label.iter().find_map(|field| {
+    kind.report.label.iter().filter(|field| !is_foreign(kind, field)).find_map(|field| {
         body.get(field)
             .filter(|value| !value.is_null() && value.exposed_str() != Some(""))
             .map(|v| (&**field, v))
@@ -38,8 +39,12 @@ pub(super) struct Owner {
 /// What an entity is called with its owners: `k1 for consumer u1`, `cors (global)`.
 /// `owner` gives the owner that a foreign field names.
 pub(super) fn full(kind: &Kind, body: &Value, id: Uuid, owner: impl Fn(&str) -> Option<Owner>) -> String {
-    let mut out = naming(kind, body).map_or_else(|| id.to_string(), |(_, value)| word(value));
     let words = &kind.report;
+    let called = |owner: Owner| owner.name.unwrap_or_else(|| owner.id.to_string());
+    // What only joins two others is called by one of them.
+    let joined = || words.label.iter().find_map(|field| owner(field)).map(called);
+    let own = naming(kind, body).map(|(_, value)| word(value)).or_else(joined);
+    let mut out = own.unwrap_or_else(|| id.to_string());
     let owners: Vec<String> = words
         .owners
         .iter()

@@ -77,6 +77,7 @@ pub(super) fn arrange(
     graph.replace_immutable();
     graph.follow_lists();
     graph.follow_references(conflicts);
+    graph.spare_held(held, conflicts);
     graph.follow_unique_values(held, conflicts);
     graph.break_circles(conflicts);
     graph.finish()
@@ -152,6 +153,25 @@ impl Graph {
         for (child, parent) in cascades {
             if let Some(change) = self.changes.get_mut(child) {
                 change.cascades_from = Some(parent);
+            }
+        }
+    }
+
+    /// What stays and references what goes would go with it, or would keep it from going.
+    fn spare_held(&self, held: &[Held], conflicts: &mut Vec<Diagnostic>) {
+        let deleted: HashMap<Uuid, &Change> = self
+            .changes
+            .iter()
+            .filter(|change| change.action == Action::Delete)
+            .map(|change| (change.id, change))
+            .collect();
+        for held in held {
+            for field in &held.kind.record.fields {
+                let Type::Foreign { on_delete, .. } = &field.ty else { continue };
+                let gone = reference_id(&held.body, &field.name).and_then(|id| deleted.get(&id));
+                if let Some(gone) = gone.filter(|_| *on_delete != OnDelete::SetNull) {
+                    conflicts.push(in_the_way(gone, held, *on_delete));
+                }
             }
         }
     }
@@ -556,6 +576,21 @@ fn cascades_with(change: &Change, body: &Value, id: Uuid) -> bool {
         matches!(&field.ty, Type::Foreign { on_delete: OnDelete::Cascade, .. })
             && reference_id(body, &field.name) == Some(id)
     })
+}
+
+fn in_the_way(gone: &Change, held: &Held, on_delete: OnDelete) -> Diagnostic {
+    let parent = format!("{} {}", gone.kind.report.word, gone.label);
+    let child = format!("{} {}, which {}", held.kind.report.word, held.label, held.owner);
+    let message = match on_delete {
+        OnDelete::Cascade => format!("deleting {parent} would delete {child}"),
+        OnDelete::Restrict | OnDelete::SetNull => {
+            format!("{parent} cannot be deleted: it is referenced by {child}")
+        }
+    };
+    Diagnostic::error(codes::CONFLICT, message).help(format!(
+        "keep the {} in its file, or delete the other entity where it belongs first",
+        gone.kind.report.word
+    ))
 }
 
 fn conflict(change: &Change, key: &[Box<str>], held: &Held) -> Diagnostic {

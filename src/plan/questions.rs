@@ -78,6 +78,10 @@ impl Comparer<'_> {
                 }
             }
         }
+        for kind in self.kinds_below_deletions() {
+            whole.insert(kind.name.clone());
+            asked.entry(kind.name.clone()).or_insert_with(|| (kind, Vec::new()));
+        }
         let mut out = Vec::new();
         for (name, (kind, lookups)) in asked {
             if whole.contains(&name) || lookups.len() >= MANY {
@@ -87,6 +91,26 @@ impl Comparer<'_> {
             }
         }
         out
+    }
+
+    /// The kinds whose entities may go with what is deleted, or keep it from going: those of others count, too.
+    fn kinds_below_deletions(&self) -> Vec<Arc<Kind>> {
+        if !self.options.delete {
+            return Vec::new();
+        }
+        let deleted: BTreeSet<&str> = self
+            .kept
+            .iter()
+            .filter(|kept| kept.owned && kept.wanted.is_none() && !kept.entity.body.is_null())
+            .map(|kept| &*kept.entity.kind.name)
+            .collect();
+        let below = |kind: &&Arc<Kind>| {
+            // Kinds without tags are read as a whole anyway.
+            kind.record.field("tags").is_some()
+                && !self.options.skip.contains(&kind.name)
+                && kind.record.foreign().any(|(_, parent)| deleted.contains(parent))
+        };
+        self.schemas.kinds().iter().filter(below).cloned().collect()
     }
 
     /// Takes an entity that was found for a question, in the same shape as for [`Comparer::page`]. Entities that are

@@ -64,7 +64,7 @@ impl Change {
     /// plugin's or vault's own schema speaks.
     fn shown(&self, body: &Value, detail: Detail) -> Value {
         let mut out = Map::new();
-        if let Some(id) = body.get("id") {
+        if let Some(id) = body.get("id").filter(|_| self.kind.addressed_by.is_empty()) {
             out.insert("id".into(), id.clone());
         }
         for field in &self.kind.record.fields {

@@ -37,6 +37,8 @@ fn complete_rule(live: &EntityCheck, bundled: &Record) -> EntityCheck {
 fn complete_field(live: &Field, bundled: &Field) -> Field {
     let mut out = live.clone();
     out.secret |= bundled.secret;
+    // A default that is made up anew by every gateway is served as if it were one of all.
+    out.auto |= bundled.auto;
     out.verbatim |= bundled.verbatim;
     out.computed |= bundled.computed;
     out.transient |= bundled.transient;

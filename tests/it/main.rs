@@ -24,6 +24,7 @@ mod random_states;
 mod reference;
 mod saved_plans;
 mod schemas;
+mod scopes;
 mod serve;
 mod support;
 mod tutorial;

@@ -11,6 +11,7 @@ use std::time::Duration;
 /// The kinds that flags speak of, by Kong's names.
 const CONSUMERS: &str = "consumers";
 const CONSUMER_GROUPS: &str = "consumer_groups";
+const MEMBERSHIPS: &str = "consumer_group_consumers";
 const CA_CERTIFICATES: &str = "ca_certificates";
 /// Kinds that are left alone unless asked for: definitions of plugins, and licences, without which a gateway stops.
 const DEFINITIONS: [&str; 2] = ["custom_plugins", "cloned_plugins"];
@@ -111,11 +112,11 @@ pub struct Scope {
     #[arg(long)]
     pub skip_ca_certificates: bool,
 
-    /// Leave consumers alone, with all that belongs to them
+    /// Leave consumers and consumer groups alone, with all that belongs to them
     #[arg(long)]
     pub skip_consumers: bool,
 
-    /// Leave consumers and consumer groups alone, with all that belongs to them
+    /// Leave alone which consumers belong to which consumer groups
     #[arg(long)]
     pub skip_consumers_with_consumer_groups: bool,
 
@@ -142,8 +143,9 @@ impl Scope {
         let mut skipped = self.kinds.skipped(schemas);
         let flags = [
             (self.skip_ca_certificates, CA_CERTIFICATES),
-            (self.skip_consumers || self.skip_consumers_with_consumer_groups, CONSUMERS),
-            (self.skip_consumers_with_consumer_groups, CONSUMER_GROUPS),
+            (self.skip_consumers, CONSUMERS),
+            (self.skip_consumers, CONSUMER_GROUPS),
+            (self.skip_consumers_with_consumer_groups, MEMBERSHIPS),
         ];
         skipped.extend(flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| Box::from(name)));
         skipped

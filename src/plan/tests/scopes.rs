@@ -68,7 +68,8 @@ fn what_lacks_the_tags_is_a_conflict_and_can_be_adopted() {
         &["one"],
     );
     let (asked, plan) = compared(&current, &desired, &Options::default());
-    assert_eq!(asked, ["services \"theirs\""]);
+    // Besides, whatever may hang below the service that goes.
+    assert_eq!(asked, ["filter_chains *", "plugins *", "routes *", "services \"theirs\""]);
     assert_eq!(
         outline(&plan),
         ["delete service old", "! E0402: service theirs exists already, and belongs to the tags two"]
@@ -164,6 +165,29 @@ fn apply_deletes_nothing_and_says_what_is_in_the_way() {
             "create consumer new",
             "create consumer other",
             "! E0402: custom_id of consumer new is taken by consumer old, which is in no file, and is not deleted here"
+        ]
+    );
+}
+
+#[test]
+fn what_others_hang_below_a_parent_keeps_it_from_going() {
+    let current = held(json!([
+        ["consumers", {"username": "ann", "tags": ["one"]}],
+        ["keyauth_credentials", {"key": "k", "consumer": 0, "tags": ["two"]}],
+        ["services", {"name": "shop", "host": "h.test", "tags": ["one"]}],
+        ["routes", {"name": "theirs", "paths": ["/x"], "service": 2, "tags": ["two"]}],
+    ]));
+    let (asked, plan) = compared(&current, &scoped(json!([]), &["one"]), &Options::default());
+    assert!(
+        asked.contains(&"routes *".to_owned()) && asked.contains(&"keyauth_credentials *".to_owned()),
+        "{asked:?}"
+    );
+    let conflicts: Vec<String> = plan.conflicts.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        conflicts,
+        [
+            "E0402: deleting consumer ann would delete key-auth k, which belongs to the tags two",
+            "E0402: service shop cannot be deleted: it is referenced by route theirs, which belongs to the tags two",
         ]
     );
 }
