@@ -1,10 +1,13 @@
-//! `file validate`: state files checked against the bundled schemas, without a gateway.
+//! `file validate`: state files checked without a gateway, against the bundled schemas or those of a folder.
 
-use super::gateway::Inputs;
-use super::{Context, Exit, Outcome};
-use crate::diagnostics::{Format, render};
+use super::gateway::{Inputs, Kinds, Requests, konnect_faults};
+use super::{Context, Exit, Failure, Outcome, schema_folder};
+use crate::diagnostics::{Diagnostic, Format, SourceMap, codes, render};
 use crate::document::{self, Unset};
+use crate::model::State;
 use crate::schema::{Flavor, Schemas};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The arguments of `file validate`.
 #[derive(clap::Args)]
@@ -16,6 +19,10 @@ pub struct Args {
     #[arg(long, value_name = "GATEWAY", default_value_t = Flavor::Kong314)]
     flavor: Flavor,
 
+    /// Folder of schemas that `foredeck schema pull` saved, for plugins of your own and other versions
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<PathBuf>,
+
     /// How problems are shown: text, json, sarif or github
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -24,9 +31,23 @@ pub struct Args {
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = Env::UnsetOk)]
     env: Env,
 
-    /// Take warnings for errors, and demand that every variable is set
-    #[arg(long, conflicts_with = "errors_as_warnings")]
+    /// Take warnings for errors, except those of -W, and demand that every variable is set
+    #[arg(long)]
     strict: bool,
+
+    /// Also report what Konnect does not take
+    #[arg(long)]
+    konnect_compatibility: bool,
+
+    /// Report what is no resource of access control (roles and their permissions)
+    #[arg(long)]
+    rbac_resources_only: bool,
+
+    // decK takes these here too, though it asks nothing online.
+    #[arg(long, hide = true, value_name = "KIND", value_delimiter = ',')]
+    online_entities_list: Vec<String>,
+    #[arg(long, hide = true, value_name = "N")]
+    parallelism: Option<u16>,
 }
 
 /// What an unset variable means.
@@ -38,36 +59,92 @@ enum Env {
     Required,
 }
 
+/// What was found in the files.
+#[derive(Default)]
+struct Report {
+    problems: Vec<Diagnostic>,
+    sources: SourceMap,
+    files: usize,
+    entities: usize,
+}
+
 /// Checks the files. Succeeds when there is no error.
 pub fn run(args: &Args, context: &Context) -> Outcome {
+    let console = &context.console;
+    let told = args.parallelism.is_some_and(|n| n != Requests::default().parallelism);
+    if told || !args.online_entities_list.is_empty() {
+        console.err(
+            "Note: --parallelism and --online-entities-list belong to `foredeck gateway validate`; \
+             nothing is asked online here.\n",
+        );
+    }
+    let mut report = check(args, context)?;
+    args.inputs.weights.weigh(args.strict, &mut report.problems);
+    let failed = report.problems.iter().any(Diagnostic::is_error);
+    match args.format {
+        Format::Text => {
+            console.problems(&report.problems, &report.sources);
+            if !failed {
+                let count =
+                    |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
+                console.out(&format!(
+                    "valid for {}: {} in {}\n",
+                    args.flavor,
+                    count(report.entities, "entity", "entities"),
+                    count(report.files, "file", "files")
+                ));
+            }
+        }
+        format => console.out(&render(&report.problems, &report.sources, format, false)),
+    }
+    Ok(if failed { Exit::Failure } else { Exit::Success })
+}
+
+/// Reads the files and checks the state of each workspace that they name.
+fn check(args: &Args, context: &Context) -> Result<Report, Failure> {
     let mut options = args.inputs.options(context, &[], false)?;
     options.lint = true;
     options.unset = match args.env {
         Env::UnsetOk if !args.strict => Unset::Warn,
         _ => Unset::Error,
     };
+    let schemas = schema_folder::load(args.flavor, args.schemas.as_deref())?;
     let documents = document::read(&args.inputs.files, &mut std::io::stdin().lock(), options);
-    let mut loaded = documents.build(&Schemas::bundled(args.flavor));
-    let mut inputs = args.inputs.clone();
-    inputs.warnings_as_errors |= args.strict;
-    inputs.weigh(&mut loaded.diagnostics);
-    let console = &context.console;
-    match args.format {
-        Format::Text => {
-            console.problems(&loaded.diagnostics, &loaded.sources);
-            if !loaded.has_errors() {
-                let (entities, files) = (loaded.state.entities.len(), documents.documents().len());
-                let plural =
-                    |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
-                console.out(&format!(
-                    "valid for {}: {} in {}\n",
-                    args.flavor,
-                    plural(entities, "entity", "entities"),
-                    plural(files, "file", "files")
-                ));
-            }
+    let order: BTreeMap<String, usize> =
+        documents.documents().iter().enumerate().map(|(n, file)| (file.text.name().to_string(), n)).collect();
+    let mut report = Report { sources: documents.sources().clone(), files: order.len(), ..Report::default() };
+    let parts = documents.by_workspace();
+    let several = parts.len() > 1;
+    for part in parts {
+        let loaded = part.build(&schemas);
+        report.entities += loaded.state.entities.len();
+        report.sources.conceal_as(&loaded.sources);
+        report.problems.extend(loaded.diagnostics);
+        if args.konnect_compatibility {
+            report.problems.extend(konnect_faults(&loaded.state));
         }
-        format => console.out(&render(&loaded.diagnostics, &loaded.sources, format, false)),
+        if args.rbac_resources_only {
+            report.problems.extend(not_rbac(&loaded.state, &schemas));
+        }
     }
-    Ok(if loaded.has_errors() { Exit::Failure } else { Exit::Success })
+    if several {
+        let file =
+            |problem: &Diagnostic| problem.place.as_ref().map(|place| order.get(&*place.file).copied());
+        report.problems.sort_by_key(file);
+    }
+    Ok(report)
+}
+
+/// The first entity of each kind that is no resource of access control.
+fn not_rbac(state: &State, schemas: &Schemas) -> Vec<Diagnostic> {
+    let mut others = Kinds { rbac_resources_only: true, ..Kinds::default() }.skipped(schemas);
+    let first = state.entities.iter().filter(|entity| others.remove(&entity.kind.name));
+    first
+        .map(|entity| {
+            let message = format!("a {} is no resource of access control", entity.kind.report.word);
+            Diagnostic::error(codes::USAGE, message)
+                .at(entity.place.clone())
+                .help("leave out --rbac-resources-only, or keep it in another file")
+        })
+        .collect()
 }

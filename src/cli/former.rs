@@ -22,18 +22,20 @@ const FORMER_FILE: &str = "kong.yaml";
 /// The command line with the former commands added.
 pub fn add(mut command: Command) -> Command {
     for (name, group) in FORMS {
-        let now = command.find_subcommand(group).and_then(|group| group.find_subcommand(name)).cloned();
-        if let Some(now) = now {
-            command = command.subcommand(former(now));
-        }
+        let find = |group| command.find_subcommand(group).and_then(|group| group.find_subcommand(name));
+        let Some(now) = find(group) else { continue };
+        let former = match find("gateway").filter(|_| group == "file") {
+            Some(online) => either(former(now.clone()), former(online.clone())),
+            None => former(now.clone()),
+        };
+        command = command.subcommand(former);
     }
     command
 }
 
 /// The command as it was: files by `-s`, and `kong.yaml` where standard input and output are meant now.
 fn former(now: Command) -> Command {
-    let validates = now.get_name() == "validate";
-    let then = now.hide(true).mut_args(|argument| match argument.get_id().as_str() {
+    now.hide(true).mut_args(|argument| match argument.get_id().as_str() {
         "files" => argument
             .long("state")
             .short('s')
@@ -43,8 +45,15 @@ fn former(now: Command) -> Command {
             .default_value(FORMER_FILE),
         "output_file" => argument.default_value(FORMER_FILE),
         _ => argument,
-    });
-    if validates { then.arg(Arg::new(ONLINE).long(ONLINE).action(ArgAction::SetTrue)) } else { then }
+    })
+}
+
+/// A command that takes the arguments of both and `--online`, which decides between them.
+fn either(offline: Command, online: Command) -> Command {
+    let known: Vec<_> = online.get_arguments().map(|argument| argument.get_id().clone()).collect();
+    let more: Vec<Arg> =
+        offline.get_arguments().filter(|own| !known.contains(own.get_id())).cloned().collect();
+    online.args(more).arg(Arg::new(ONLINE).long(ONLINE).action(ArgAction::SetTrue))
 }
 
 /// The group that a former command belongs to now, after a word on standard error; `None` for any other command.

@@ -23,6 +23,7 @@ mod serve;
 mod settings;
 mod try_file;
 mod version;
+mod weights;
 
 pub use console::Console;
 pub use environment::Environment;

@@ -43,7 +43,7 @@ impl fmt::Debug for Place {
 #[derive(Clone, Default)]
 pub struct SourceMap {
     texts: BTreeMap<Arc<str>, Arc<str>>,
-    /// Stretches that hold secrets, by file, in bytes.
+    /// Stretches that hold secrets, by file: start and end in bytes, none touching another.
     concealed: BTreeMap<Arc<str>, BTreeMap<u32, u32>>,
 }
 
@@ -64,22 +64,56 @@ impl SourceMap {
     /// Marks a stretch that holds a secret: lines are shown without it.
     pub fn conceal(&mut self, place: &Place) {
         let spans = self.concealed.entry(place.file.clone()).or_default();
-        let end = spans.entry(place.start.offset).or_default();
-        *end = (*end).max(place.end.offset);
+        let (mut start, mut end) = (place.start.offset, place.end.offset);
+        // One stretch takes the place of all that it touches.
+        while let Some((&other, &other_end)) = spans.range(..=end).next_back().filter(|(_, e)| **e >= start) {
+            spans.remove(&other);
+            start = start.min(other);
+            end = end.max(other_end);
+        }
+        spans.insert(start, end);
+    }
+
+    /// Takes over what another map has concealed in the same sources.
+    pub fn conceal_as(&mut self, other: &SourceMap) {
+        for (file, spans) in &other.concealed {
+            for (&start, &end) in spans {
+                let at = |offset| Position { offset, ..Position::default() };
+                self.conceal(&Place { file: file.clone(), start: at(start), end: at(end) });
+            }
+        }
     }
 
     /// The stretches of a source between two offsets that hold secrets, as pairs of offsets, in order.
     pub fn concealed(&self, file: &str, from: u32, to: u32) -> Vec<(u32, u32)> {
         let Some(spans) = self.concealed.get(file) else { return Vec::new() };
-        // Stretches may lie in one another but are few before a line; the last that begin before it may reach in.
-        let before = spans.range(..from).rev().take(64).filter(|(_, end)| **end > from);
-        let mut found: Vec<(u32, u32)> = before.chain(spans.range(from..to)).map(|(s, e)| (*s, *e)).collect();
-        found.sort_unstable();
-        found
+        let before = spans.range(..from).next_back().filter(|(_, end)| **end > from);
+        before.into_iter().chain(spans.range(from..to)).map(|(start, end)| (*start, *end)).collect()
     }
 
     /// The text of a source.
     pub fn text(&self, file: &str) -> Option<&Arc<str>> {
         self.texts.get(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concealed_stretches_are_joined_and_found_where_they_reach_in() {
+        let file: Arc<str> = "f".into();
+        let mut sources = SourceMap::default();
+        for (start, end) in [(10, 20), (30, 40), (12, 14), (18, 25), (25, 26), (50, 60)] {
+            let at = |offset| Position { offset, ..Position::default() };
+            sources.conceal(&Place { file: file.clone(), start: at(start), end: at(end) });
+        }
+        assert_eq!(sources.concealed("f", 0, 100), [(10, 26), (30, 40), (50, 60)]);
+        assert_eq!(sources.concealed("f", 22, 35), [(10, 26), (30, 40)]);
+        assert_eq!(sources.concealed("f", 26, 30), []);
+        let mut other = SourceMap::default();
+        other.conceal_as(&sources);
+        assert_eq!(other.concealed("f", 0, 100), sources.concealed("f", 0, 100));
     }
 }

@@ -5,6 +5,7 @@
 //! references, and every problem with its place. What does not live here: what a body may hold (`schema`), writing
 //! files, and printing. Only `source` opens files; nothing here reads the environment.
 
+mod broken;
 mod build;
 mod mask;
 mod node;
@@ -47,6 +48,14 @@ pub struct Document {
     pub workspace: Option<String>,
 }
 
+impl Document {
+    /// Keeps the scalars of a node out of the lines that are shown: of what no schema speaks of, nobody knows what is
+    /// secret.
+    fn conceal(&self, node: &Node, sources: &mut SourceMap) {
+        node.scalars(&mut |span| sources.conceal(&self.text.place(span)));
+    }
+}
+
 /// The state files of a run, read but not yet laid beside a schema.
 pub struct Documents {
     documents: Vec<Document>,
@@ -74,11 +83,13 @@ pub fn read(inputs: &[String], stdin: &mut dyn Read, options: Options) -> Docume
         let text = Arc::new(Text::new(name, text));
         let parsed = parse::parse(&text, options.expansion);
         incomplete |= !parsed.problems.is_empty();
+        parsed.hidden.iter().for_each(|span| sources.conceal(&text.place(*span)));
         problems.extend(parsed.problems);
         let empty = Node { span: Span::default(), plain: true, data: Data::Null };
         let root = parsed.root.unwrap_or(empty);
         if !matches!(root.data, Data::Map(_) | Data::Null) {
             let message = format!("a state file holds an object, not {}", root.type_name());
+            root.scalars(&mut |span| sources.conceal(&text.place(span)));
             let help = "begin it with `_format_version: \"3.0\"`, and list the entities under keys such as `services`";
             problems
                 .push(Diagnostic::error(codes::WRONG_TYPE, message).at(text.place(root.head())).help(help));

@@ -109,6 +109,16 @@ impl Node {
         }
     }
 
+    /// Calls a function for the span of every scalar in this node that may hold text of any kind.
+    pub fn scalars(&self, each: &mut dyn FnMut(Span)) {
+        match &self.data {
+            Data::Null => {}
+            Data::List(items) => items.iter().for_each(|item| item.scalars(each)),
+            Data::Map(members) => members.iter().for_each(|member| member.value.scalars(each)),
+            _ => each(self.span),
+        }
+    }
+
     /// The value, its templates made into values by the given function.
     pub fn to_value(&self, expand: &mut dyn FnMut(&Template, Span) -> Value) -> Value {
         match &self.data {

@@ -1,5 +1,6 @@
 //! YAML and JSON to nodes. JSON is read as the YAML that it is.
 
+use super::broken;
 use super::mask::Masked;
 use super::node::{Data, Member, Node};
 use super::options::Expansion;
@@ -24,6 +25,16 @@ pub struct Parsed {
     pub root: Option<Node>,
     /// What is wrong with it.
     pub problems: Vec<Diagnostic>,
+    /// What is not laid beside a schema and may be secret, near the problems.
+    pub hidden: Vec<Span>,
+}
+
+impl Parsed {
+    /// A text that cannot be read.
+    fn broken(text: &Text, problems: Vec<Diagnostic>) -> Self {
+        let hidden = broken::values(text, &problems);
+        Parsed { root: None, problems, hidden }
+    }
 }
 
 /// Reads one text. Never panics, whatever the text is; uses memory in proportion to its size.
@@ -39,7 +50,7 @@ pub fn parse(text: &Arc<Text>, expansion: Expansion) -> Parsed {
         let problem = Diagnostic::error(codes::SYNTAX, format!("{name} in the text"))
             .at(place)
             .help("remove it; in a double-quoted string it can be written as an escape such as \"\\u0001\"");
-        return Parsed { root: None, problems: vec![problem] };
+        return Parsed::broken(text, vec![problem]);
     }
     let masked = if expansion.deck() { Masked::new(source) } else { Masked::none(source) };
     let mut reader = Reader::new(text, &masked, expansion);
@@ -59,10 +70,10 @@ pub fn parse(text: &Arc<Text>, expansion: Expansion) -> Parsed {
             }
         };
         if !go_on {
-            return Parsed { root: None, problems: reader.problems };
+            return Parsed::broken(text, reader.problems);
         }
     }
-    Parsed { root: reader.root, problems: reader.problems }
+    Parsed { root: reader.root, problems: reader.problems, hidden: reader.hidden }
 }
 
 /// Characters that YAML does not allow in a text. A NUL would end the text silently.
@@ -108,6 +119,7 @@ struct Reader<'a> {
     documents: usize,
     root: Option<Node>,
     problems: Vec<Diagnostic>,
+    hidden: Vec<Span>,
 }
 
 impl<'a> Reader<'a> {
@@ -122,6 +134,7 @@ impl<'a> Reader<'a> {
             documents: 0,
             root: None,
             problems: Vec::new(),
+            hidden: Vec::new(),
         }
     }
 
@@ -222,6 +235,7 @@ impl<'a> Reader<'a> {
             if first.key == second.key {
                 let earlier = self.text.position(first.span.start);
                 let shown: String = second.key.chars().take(80).collect();
+                second.value.scalars(&mut |span| self.hidden.push(span));
                 self.problems.push(
                     Diagnostic::error(
                         codes::DUPLICATE_KEY,
@@ -247,6 +261,7 @@ impl<'a> Reader<'a> {
                 _ => &[],
             };
             if sources.is_empty() || sources.iter().any(|source| !matches!(source.data, Data::Map(_))) {
+                merge.scalars(&mut |span| self.hidden.push(span));
                 self.problem(
                     merge.span,
                     format!("`<<` takes an object or a list of objects, not {}", merge.type_name()),
@@ -370,6 +385,7 @@ impl<'a> Reader<'a> {
         if self.documents <= 1 {
             self.root = Some(node);
         } else if !node.is_null() {
+            node.scalars(&mut |span| self.hidden.push(span));
             self.problems.push(
                 Diagnostic::error(codes::SECOND_DOCUMENT, "a second document begins in this file")
                     .at(self.text.place(node.head()))

@@ -81,12 +81,20 @@ pub fn read(documents: &mut [Document], options: &Options, problems: &mut Vec<Di
     reader.settings
 }
 
+/// A setting as it was first given.
+struct First {
+    value: String,
+    /// As it is written: a variable's value is not shown.
+    written: String,
+    place: Place,
+}
+
 struct Reader<'a> {
     options: &'a Options,
     problems: &'a mut Vec<Diagnostic>,
     settings: Settings,
-    /// Where each setting was first given, and its value.
-    firsts: BTreeMap<Box<str>, (String, Place)>,
+    /// Each setting as it was first given.
+    firsts: BTreeMap<Box<str>, First>,
 }
 
 impl Reader<'_> {
@@ -138,7 +146,7 @@ impl Reader<'_> {
     fn flag(&mut self, node: &Node, name: &str, text: &Text) -> bool {
         match &node.data {
             Data::Bool(value) => {
-                self.same(name, &value.to_string(), text, node.span);
+                self.same(name, &value.to_string(), text, node);
                 *value
             }
             _ => {
@@ -150,21 +158,26 @@ impl Reader<'_> {
     }
 
     /// Whether no other file gives another value; reports it otherwise.
-    fn same(&mut self, name: &str, value: &str, text: &Text, span: Span) -> bool {
-        let place = text.place(span);
-        let Some((first, at)) = self.firsts.get(name) else {
-            self.firsts.insert(name.into(), (value.to_owned(), place));
+    fn same(&mut self, name: &str, value: &str, text: &Text, node: &Node) -> bool {
+        let place = text.place(node.head());
+        let written = match &node.data {
+            Data::Template(template) => template.raw(),
+            _ => value.to_owned(),
+        };
+        let Some(first) = self.firsts.get(name) else {
+            self.firsts.insert(name.into(), First { value: value.to_owned(), written, place });
             return true;
         };
-        if first == value {
+        if first.value == value {
             return true;
         }
         let problem =
             Diagnostic::error(codes::MERGE, format!("`{name}` differs between the files of one run"))
                 .at(place)
-                .label(format!("here `{value}`"))
+                .label(format!("here `{written}`"))
                 .help(format!(
-                    "{at} says `{first}`; give both the same value, or use the files in runs of their own"
+                    "{} says `{}`; give both the same value, or use the files in runs of their own",
+                    first.place, first.written
                 ));
         self.problems.push(problem);
         false
@@ -221,7 +234,7 @@ impl Reader<'_> {
     fn workspace(&mut self, member: &Member, text: &Text) -> Option<String> {
         let span = member.value.head();
         let value = self.text(&member.value, "_workspace", text)?;
-        if self.same("_workspace", &value, text, span) {
+        if self.same("_workspace", &value, text, &member.value) {
             if let Some(flag) = self.options.workspace.as_ref().filter(|flag| **flag != value) {
                 let problem = Diagnostic::warning(
                     codes::OVERRIDDEN,
@@ -242,7 +255,7 @@ impl Reader<'_> {
             match &*setting.key {
                 "control_plane_name" | "runtime_group_name" => {
                     let Some(name) = self.text(&setting.value, &setting.key, text) else { continue };
-                    if self.same("_konnect.control_plane_name", &name, text, setting.value.head()) {
+                    if self.same("_konnect.control_plane_name", &name, text, &setting.value) {
                         self.settings.control_plane = Some(name);
                     }
                 }
@@ -342,7 +355,7 @@ impl Reader<'_> {
     }
 
     fn flags(&mut self) {
-        let is_set = |name: &str| self.firsts.get(name).is_some_and(|(value, _)| value == "true");
+        let is_set = |name: &str| self.firsts.get(name).is_some_and(|first| first.value == "true");
         self.settings.consumer_group_policy_overrides = is_set("consumer_group_policy_overrides");
         self.settings.skip_hash_for_basic_auth = is_set("skip_hash_for_basic_auth");
         self.settings.include_plugin_definitions = is_set("include_plugin_definitions");

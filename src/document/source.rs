@@ -170,6 +170,9 @@ impl Opened {
                 let problem = Diagnostic::error(codes::SYNTAX, "the text is not valid UTF-8")
                     .at(shown.place(super::text::Span::new(offset, end)))
                     .help(help);
+                for span in super::broken::values(&shown, std::slice::from_ref(&problem)) {
+                    self.broken.conceal(&shown.place(span));
+                }
                 self.problems.push(problem);
                 self.broken.insert(name, text);
             }

@@ -176,6 +176,61 @@ fn no_secret_is_shown_in_errors() {
     }
 }
 
+/// Files that cannot be read, or that no schema is laid beside, are shown without their values.
+#[test]
+fn file_validate_shows_no_secret() {
+    let head = "_format_version: \"3.0\"\n";
+    let credential =
+        |line: &str| format!("{head}consumers:\n- username: a\n  jwt_secrets:\n  - key: a\n    {line}\n");
+    let pem = format!("-----BEGIN RSA PRIVATE KEY-----\\n{LITERAL}\\n-----END RSA PRIVATE KEY-----");
+    let texts = [
+        // Broken YAML and JSON.
+        credential(&format!("secret: \"{LITERAL}")),
+        credential(&format!("secret: {LITERAL}: x")),
+        credential(&format!("secret: [{LITERAL}, {{x: {LITERAL}")),
+        credential(&format!("secret: {LITERAL}\n\ttags: [x]")),
+        credential(&format!("secret: {LITERAL}\n   tags: [x]")),
+        credential(&format!("secret: @{LITERAL}")),
+        credential(&format!("secret: {LITERAL} \u{1}")),
+        credential(&format!("secret: |\n      {LITERAL}\n   {LITERAL}")),
+        format!(
+            "{{\"_format_version\": \"3.0\", \"consumers\": [{{\"jwt_secrets\": [{{\"secret\": \"{LITERAL}\" x}}]}}]}}"
+        ),
+        // Keys that stand twice, other documents, other shapes.
+        credential(&format!("secret: {LITERAL}\n    secret: {LITERAL}")),
+        credential(&format!("secret: {LITERAL}\n---\nconsumers: [{{jwt_secrets: [{{secret: {LITERAL}}}]}}]")),
+        credential(&format!("secret: {LITERAL}\n    <<: {LITERAL}")),
+        credential(&format!("secrte: {LITERAL}")),
+        credential(&format!("secret: {{x: {LITERAL}}}")),
+        credential(&format!("algorithm: RS256\n    rsa_public_key: {LITERAL}")),
+        credential(&format!("algorithm: RS256\n    rsa_public_key: \"{pem}\"")),
+        format!("{head}consumers: [{{username: a, keyauth_credentials: {LITERAL}}}]\n"),
+        format!("{head}consumers: [{{username: a, keyauth_credentials: [{LITERAL}]}}]\n"),
+        format!("{head}keyauth_credential: [{{key: {LITERAL}}}]\n"),
+        format!("{head}services: [{{name: s, host: h, path: \"{pem}\"}}]\n"),
+        format!("{head}_plugin_configs: {{unused: {{auth: {LITERAL}}}}}\n"),
+        format!("{head}_info: {{defaults: {{servce: {{x: {LITERAL}}}}}}}\n"),
+        format!("{head}plugins: [{{name: of-our-own, config: {{auth: {LITERAL}}}}}]\n"),
+        format!("{head}custom_entities: [{{type: of_our_own, fields: {{auth: {LITERAL}}}}}]\n"),
+        format!("- {LITERAL}\n"),
+        format!("{LITERAL}\n"),
+        // Values of variables.
+        credential("secret: ${SECRET}\n    algorithm: ${SECRET}\n    tags: $SECRET"),
+        format!("{head}_workspace: $SECRET\n_konnect: {{control_plane_name: $SECRET}}\n"),
+        format!("{head}services: [{{name: $SECRET, host: $SECRET}}, {{name: $SECRET, host: h}}]\n"),
+    ];
+    for text in texts {
+        let folder = Folder::with("kong.yaml", &text);
+        folder.write("other.yaml", &format!("{head}_konnect: {{control_plane_name: b}}\n"));
+        for format in ["text", "sarif"] {
+            let arguments = ["file", "validate", ".", "-w", "x", "--format", format];
+            let output = folder.run(&arguments, &[("SECRET", VARIABLE)]);
+            assert!(!output.all().contains(MARK), "{format} of\n{text}\nshows\n{}", output.all());
+            assert!(output.all().contains("kong.yaml"), "{format} of\n{text}\nsays\n{}", output.all());
+        }
+    }
+}
+
 #[test]
 fn no_token_is_shown() {
     let gateway = Gateway::with(&["--admin-token", TOKEN, "--konnect-token", TOKEN]);

@@ -22,6 +22,9 @@ fn former_commands_work_and_name_their_successors() {
         run(&["sync", "-s", "kong.yaml", "--state", "other.yaml"], 0).stdout.contains("creating service b")
     );
     run(&["diff", "-s", "kong.yaml,other.yaml", "--non-zero-exit-code"], 0);
+    let valid = run(&["validate", "-w", "blue", "--parallelism", "5"], 0);
+    assert!(valid.stdout.contains("1 entity in 1 file"), "{valid:?}");
+    run(&["validate", "--online", "--parallelism", "5"], 0);
     run(&["dump", "--yes"], 0);
     let dumped = std::fs::read_to_string(folder.path().join("kong.yaml")).unwrap();
     assert!(dumped.contains("name: b"), "{dumped}");

@@ -16,6 +16,7 @@ mod docs;
 mod enterprise;
 mod explain;
 mod failures;
+mod file_validate;
 mod former;
 mod gateway_sync;
 mod konnect_api;

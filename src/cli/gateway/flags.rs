@@ -1,7 +1,8 @@
 //! The groups of flags that the gateway commands share.
 
 use super::super::Context;
-use crate::diagnostics::{Code, Diagnostic, Severity, codes};
+use super::super::weights::Weights;
+use crate::diagnostics::Diagnostic;
 use crate::document::{self, Expansion, Variables};
 use crate::schema::{Kind, Schemas};
 use std::collections::BTreeSet;
@@ -39,13 +40,8 @@ pub struct Inputs {
     #[arg(short, long, value_name = "NAME")]
     pub workspace: Option<String>,
 
-    /// Take schema errors for warnings
-    #[arg(short = 'W', long, conflicts_with = "warnings_as_errors")]
-    pub errors_as_warnings: bool,
-
-    /// Take warnings for errors
-    #[arg(short = 'E', long)]
-    pub warnings_as_errors: bool,
+    #[command(flatten)]
+    pub weights: Weights,
 }
 
 impl Inputs {
@@ -71,33 +67,6 @@ impl Inputs {
             ..document::Options::default()
         })
     }
-
-    /// Applies `-W` and `-E`. Only what the gateway might see otherwise can become a warning: problems of single
-    /// fields and entities, not files that cannot be read.
-    pub fn weigh(&self, problems: &mut [Diagnostic]) {
-        for problem in problems {
-            match problem.severity {
-                Severity::Error if self.errors_as_warnings && is_schema_fault(problem.code) => {
-                    problem.severity = Severity::Warning;
-                }
-                Severity::Warning if self.warnings_as_errors => problem.severity = Severity::Error,
-                _ => {}
-            }
-        }
-    }
-}
-
-fn is_schema_fault(code: Code) -> bool {
-    [
-        codes::WRONG_TYPE,
-        codes::INVALID_VALUE,
-        codes::UNKNOWN_FIELD,
-        codes::MISSING_FIELD,
-        codes::FIELD_RULE,
-        codes::UNKNOWN_PLUGIN,
-        codes::NOT_SUPPORTED,
-    ]
-    .contains(&code)
 }
 
 /// Which entities belong to the run.

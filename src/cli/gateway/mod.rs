@@ -14,9 +14,10 @@ mod sync;
 mod validate;
 mod write;
 
-pub use flags::Inputs;
 pub(super) use flags::Requests;
+pub use flags::{Inputs, Kinds};
 pub(super) use session::{Aim, Session};
+pub(super) use validate::konnect_faults;
 
 use super::{Context, Failure, Outcome};
 use crate::diagnostics::codes;

@@ -185,7 +185,7 @@ impl Job<'_> {
         let mut loaded = documents.build(&session.schemas);
         // The trees are as large as the state that was made from them.
         drop(documents);
-        inputs.weigh(&mut loaded.diagnostics);
+        inputs.weights.weigh(false, &mut loaded.diagnostics);
         if loaded.has_errors() {
             return Err(Failure::found(loaded.diagnostics, loaded.sources));
         }

@@ -52,7 +52,7 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
         let faults = ask(args, &session, &loaded.state).await?;
         loaded.diagnostics.extend(faults);
     }
-    args.inputs.weigh(&mut loaded.diagnostics);
+    args.inputs.weights.weigh(false, &mut loaded.diagnostics);
     if loaded.has_errors() {
         return Err(Failure::found(loaded.diagnostics, loaded.sources));
     }
@@ -100,7 +100,7 @@ fn body(state: &State, entity: &Entity) -> Value {
 }
 
 /// What Konnect does not take.
-fn konnect_faults(state: &State) -> Vec<Diagnostic> {
+pub fn konnect_faults(state: &State) -> Vec<Diagnostic> {
     let mut faults = Vec::new();
     if let Some(name) = &state.workspace {
         let message = format!("Konnect has no workspaces, and the files name the workspace {name}");

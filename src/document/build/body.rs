@@ -13,6 +13,9 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+/// What private keys in PEM form say of themselves.
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+
 /// A reference as it is written.
 pub(super) struct Pending {
     /// The foreign field.
@@ -31,6 +34,8 @@ pub(super) struct Bodies<'c, 'a> {
     schemas: &'a Schemas,
     collected: &'c Collected<'a>,
     used: BTreeSet<&'a str>,
+    /// Stretches of the files that are not to be shown, whatever field they stand in.
+    hidden: Vec<Place>,
     pub problems: Vec<Diagnostic>,
 }
 
@@ -43,7 +48,14 @@ struct Filling<'f> {
 
 impl<'c, 'a> Bodies<'c, 'a> {
     pub fn new(documents: &'a Documents, schemas: &'a Schemas, collected: &'c Collected<'a>) -> Self {
-        Bodies { documents, schemas, collected, used: BTreeSet::new(), problems: Vec::new() }
+        Bodies {
+            documents,
+            schemas,
+            collected,
+            used: BTreeSet::new(),
+            hidden: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     /// Makes one entity. Its references are still as they are written.
@@ -122,6 +134,10 @@ impl<'c, 'a> Bodies<'c, 'a> {
             Data::Null => Value::Null,
             Data::Bool(b) => Value::Bool(*b),
             Data::Number(n) => Value::Number(n.clone()),
+            Data::Text(text) if text.contains(PRIVATE_KEY) => {
+                self.hidden.extend(place(self.documents, filling.document, node.span));
+                Value::from(&**text)
+            }
             Data::Text(text) => match (node.plain, known) {
                 (true, Some(Field { ty: Type::Boolean, .. })) => {
                     old_boolean(text).map_or_else(|| Value::from(&**text), Value::Bool)
@@ -352,7 +368,7 @@ impl<'c, 'a> Bodies<'c, 'a> {
                 }
             }
         }
-        for place in concealed.into_inner() {
+        for place in concealed.into_inner().into_iter().chain(self.hidden.drain(..)) {
             sources.conceal(&place);
         }
     }
@@ -380,10 +396,16 @@ impl<'c, 'a> Bodies<'c, 'a> {
         body.set("tags", Value::Array(tags));
     }
 
-    /// Warns of settings under `_plugin_configs` that no plugin uses.
-    pub fn report_unused(&mut self) {
+    /// Keeps settings under `_plugin_configs` that no plugin uses out of sight, and warns of them.
+    pub fn unused(&mut self, sources: &mut SourceMap) {
         for (name, config) in &self.collected.configs {
             if self.used.contains(name) {
+                continue;
+            }
+            if let Some(document) = self.documents.documents.get(config.at.document) {
+                document.conceal(config.at.node, sources);
+            }
+            if !self.documents.options.lint {
                 continue;
             }
             self.problems.push(

@@ -8,7 +8,7 @@ use super::layers::{Layers, field_at, place};
 use super::references::clip;
 use crate::diagnostics::{Code, Diagnostic, Place, SourceMap, codes};
 use crate::model::Target;
-use crate::schema::{self, Field, Kind, Schemas, Type, Violation, ViolationKind};
+use crate::schema::{self, Check, Field, Kind, Schemas, Type, Violation, ViolationKind};
 use crate::value::{Path, Value};
 
 /// Stands in for the id of an entity that has none yet.
@@ -111,6 +111,10 @@ impl Checker<'_, '_> {
             // It may be a misspelt credential.
             findings.concealed.extend(place(self.documents, found.at.document, found.at.node.span));
         }
+        let field = field_at(&kind.record, variant, &violation.path);
+        if field.is_some_and(|field| may_hold_a_key(kind, field)) {
+            findings.concealed.extend(place(self.documents, found.at.document, found.at.node.span));
+        }
         let path = match violation.path.is_root() {
             true => self.collected.path(draft),
             false => format!("{}.{}", self.collected.path(draft), violation.path),
@@ -118,7 +122,6 @@ impl Checker<'_, '_> {
         let mut problem = Diagnostic::error(code(violation.kind), message(made, kind, violation))
             .at(place(self.documents, found.at.document, span))
             .path(path);
-        let field = field_at(&kind.record, variant, &violation.path);
         let help = violation.help.clone();
         for line in help
             .into_iter()
@@ -137,6 +140,13 @@ impl Checker<'_, '_> {
         (violation.kind == ViolationKind::WrongType && wants_text && is_scalar && node.plain)
             .then(|| "put the value in quotes".to_owned())
     }
+}
+
+/// Whether a text that is refused may be a secret in the wrong place: any text in a credential (a private key for the
+/// public one) but a choice among words.
+fn may_hold_a_key(kind: &Kind, field: &Field) -> bool {
+    let is_choice = field.checks.iter().any(|check| matches!(check, Check::OneOf(_)));
+    kind.record.fields.iter().any(|field| field.secret) && matches!(field.ty, Type::String) && !is_choice
 }
 
 /// Names the default of a field whose value is wrong.

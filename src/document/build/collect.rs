@@ -2,7 +2,7 @@
 
 use super::super::settings::{CUSTOM, META};
 use super::super::{Data, Document, Documents, Member, Node, Span};
-use crate::diagnostics::{Diagnostic, codes, nearest};
+use crate::diagnostics::{Diagnostic, SourceMap, codes, nearest};
 use crate::schema::{Flavor, Kind, Schemas};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -60,6 +60,7 @@ struct Collector<'a, 'p> {
     top: HashMap<&'a str, Arc<Kind>>,
     custom: Vec<Arc<Kind>>,
     problems: &'p mut Vec<Diagnostic>,
+    sources: &'p mut SourceMap,
     out: Collected<'a>,
 }
 
@@ -68,6 +69,7 @@ pub(super) fn collect<'a>(
     documents: &'a Documents,
     schemas: &'a Schemas,
     problems: &mut Vec<Diagnostic>,
+    sources: &mut SourceMap,
 ) -> Collected<'a> {
     let out = Collected {
         drafts: Vec::new(),
@@ -75,7 +77,7 @@ pub(super) fn collect<'a>(
         defaults: BTreeMap::new(),
         nested: HashMap::new(),
     };
-    let mut collector = Collector { top: HashMap::new(), custom: Vec::new(), problems, out };
+    let mut collector = Collector { top: HashMap::new(), custom: Vec::new(), problems, sources, out };
     for kind in schemas.kinds() {
         collector.learn(kind);
     }
@@ -160,10 +162,11 @@ impl<'a> Collector<'a, '_> {
     fn check_defaults(&mut self, documents: &Documents, schemas: &Schemas) {
         let words: Vec<&str> = schemas.kinds().iter().map(|kind| &*kind.report.word).collect();
         for (word, all) in &self.out.defaults {
-            let text = |document: usize| documents.documents.get(document).map(|d| &d.text);
             for (n, at) in all.iter().enumerate() {
-                let Some(text) = text(at.document) else { continue };
+                let Some(document) = documents.documents.get(at.document) else { continue };
+                let text = &document.text;
                 if !words.contains(word) {
+                    document.conceal(at.node, self.sources);
                     let near = nearest(word, words.iter().copied());
                     let help = near.map_or_else(
                         || "defaults stand under the word for one entity, such as `service`".to_owned(),
@@ -197,6 +200,7 @@ impl<'a> Collector<'a, '_> {
                 .and_then(Node::text)
                 .and_then(|name| self.custom.iter().find(|kind| &*kind.name == name));
             let Some(kind) = found.cloned() else {
+                document.conceal(item, self.sources);
                 let known: Vec<&str> = self.custom.iter().map(|kind| &*kind.name).collect();
                 let problem = match named {
                     Some(node) => {
@@ -216,6 +220,7 @@ impl<'a> Collector<'a, '_> {
                     codes::UNKNOWN_FIELD,
                     format!("`{}` is not a field of a custom entity", extra.key),
                 );
+                document.conceal(&extra.value, self.sources);
                 let path = format!("{CUSTOM}[{n}].{}", extra.key);
                 self.problems
                     .push(problem.at(place(extra.span)).path(path).help("its fields stand under `fields`"));
@@ -287,12 +292,14 @@ impl<'a> Collector<'a, '_> {
 
     fn wrong(&mut self, document: &Document, node: &Node, message: &str) {
         let message = format!("{message}, not {}", node.type_name());
+        document.conceal(node, self.sources);
         self.problems
             .push(Diagnostic::error(codes::WRONG_TYPE, message).at(document.text.place(node.head())));
     }
 
     fn unknown_list(&mut self, document: &Document, member: &Member, schemas: &Schemas) {
         let key = &*member.key;
+        document.conceal(&member.value, self.sources);
         let place = document.text.place(member.span);
         let elsewhere = Flavor::ALL.into_iter().filter(|flavor| *flavor != schemas.flavor()).find(|flavor| {
             let other = Schemas::bundled(*flavor);

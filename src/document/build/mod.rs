@@ -34,12 +34,10 @@ struct Made {
 pub(super) fn build(documents: &Documents, schemas: &Schemas) -> Loaded {
     let mut problems = documents.problems.clone();
     let mut sources = documents.sources.clone();
-    let collected = collect::collect(documents, schemas, &mut problems);
+    let collected = collect::collect(documents, schemas, &mut problems, &mut sources);
     let mut bodies = body::Bodies::new(documents, schemas, &collected);
     let mut made: Vec<Made> = collected.drafts.iter().map(|draft| bodies.make(draft, &mut sources)).collect();
-    if documents.options.lint {
-        bodies.report_unused();
-    }
+    bodies.unused(&mut sources);
     problems.append(&mut bodies.problems);
     references::resolve(documents, schemas, &collected, &mut made, &mut problems);
     let repeated = unique::check(documents, &collected, &made, &mut problems);
