@@ -45,3 +45,8 @@ pub trait Source: Send + Sync {
     /// A request is served by the first plane in which a route matches.
     fn planes(&self) -> Vec<Arc<Plane>>;
 }
+
+/// The guide, whose example runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/gateway.md")]
+mod guide {}

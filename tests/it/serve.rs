@@ -68,6 +68,72 @@ fn it_ends_within_a_second_on_sigterm() {
     assert!(begin.elapsed() < std::time::Duration::from_millis(1500), "{:?}", begin.elapsed());
 }
 
+#[cfg(unix)]
+#[test]
+fn open_requests_finish_when_it_ends() {
+    let mut gateway = Gateway::with(&["--fault", "GET /services: latency=300ms"]);
+    let url = format!("{}/services", gateway.admin);
+    let asked = std::thread::spawn(move || http("GET", &url, &[], &Json::Null).status);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let begin = std::time::Instant::now();
+    let sent =
+        std::process::Command::new("kill").arg("-TERM").arg(gateway.pid().to_string()).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(asked.join().unwrap(), 200);
+    assert_eq!(gateway.end(), Some(0));
+    assert!(begin.elapsed() < std::time::Duration::from_millis(1500), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn slow_clients_hold_nobody_up() {
+    use std::io::Write;
+    let gateway = Gateway::start();
+    let address = gateway.admin.trim_start_matches("http://");
+    let slow: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(b"POST /services HTTP/1.1\r\nHost: localhost\r\nContent-Le").unwrap();
+            stream
+        })
+        .collect();
+    let begin = std::time::Instant::now();
+    assert_eq!(http("GET", &format!("{}/services", gateway.admin), &[], &Json::Null).status, 200);
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{:?}", begin.elapsed());
+    drop(slow);
+}
+
+#[test]
+fn connections_break_where_rules_say_so() {
+    let gateway = Gateway::with(&[
+        "--fault",
+        "POST /consumers: lose x1",
+        "--fault",
+        "PUT /consumers/*: drop x1",
+        "--fault",
+        "GET /consumers: truncate x1",
+    ]);
+    let url = |path: &str| format!("{}{path}", gateway.admin);
+    let put = |name: &str| {
+        let body = json!({}).to_string();
+        crate::support::agent()
+            .put(url(&format!("/consumers/{name}")))
+            .content_type("application/json")
+            .send(body)
+    };
+    let lost = crate::support::agent()
+        .post(url("/consumers"))
+        .content_type("application/json")
+        .send(json!({"username": "lost"}).to_string());
+    assert!(lost.is_err(), "{lost:?}");
+    assert_eq!(http("GET", &url("/consumers/lost"), &[], &Json::Null).status, 200, "it was done");
+    assert!(put("dropped").is_err());
+    assert_eq!(http("GET", &url("/consumers/dropped"), &[], &Json::Null).status, 404, "nothing was done");
+    assert!(put("dropped").is_ok());
+    let mut cut = crate::support::agent().get(url("/consumers")).call().unwrap();
+    assert!(cut.body_mut().read_to_vec().is_err());
+    assert_eq!(http("GET", &url("/consumers"), &[], &Json::Null).json()["data"].as_array().unwrap().len(), 2);
+}
+
 #[test]
 fn acknowledged_writes_survive_a_kill() {
     let folder = Folder::new();

@@ -15,7 +15,7 @@ pub(in crate::gateway) use log::RequestLog;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use faults::Fate;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body as _, Frame};
@@ -46,6 +46,9 @@ const MAX_CONNECTIONS: usize = 4096;
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// How long a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// How long the first half of a truncated answer has to reach the client.
+const CUT_AFTER: Duration = Duration::from_millis(20);
 
 /// What is read of a body that is too large, so that its client reads the answer: more bytes than that and the
 /// connection ends.
@@ -332,7 +335,12 @@ fn outgoing(reply: Reply, truncate: bool) -> Response<Outgoing> {
     let length = reply.body.len();
     let body = if truncate {
         let half = reply.body.slice(..length / 2);
-        StreamBody::new(stream::iter([Ok(Frame::data(half)), Err(broken())])).boxed()
+        // An error at once would take the half with it, which is still to be sent.
+        let end = stream::once(async {
+            tokio::time::sleep(CUT_AFTER).await;
+            Err(broken())
+        });
+        BodyExt::boxed(StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(end)))
     } else {
         Full::new(reply.body).map_err(|never: Infallible| match never {}).boxed()
     };
