@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("entities", "ENTITIES"),
         ("gateway", "GATEWAY"),
         ("plugins", "PLUGINS"),
+        ("partners", "PARTNERS"),
         ("vaults", "VAULTS"),
         ("partials", "PARTIALS"),
     ] {
@@ -31,8 +32,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         writeln!(out, "];")?;
     }
+    let lists = plugin_lists(&root.join("entities"))?;
+    writeln!(out, "pub(super) const PLUGIN_LISTS: &[&str] = &{lists:?};")?;
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("schemas.rs"), out)?;
     Ok(())
+}
+
+/// The keys of the lists of state files that hold plugins.
+fn plugin_lists(entities: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let key = |(name, json): (String, serde_json::Value)| {
+        let holds_plugins =
+            json.pointer("/subschema/of").and_then(serde_json::Value::as_str) == Some("plugins");
+        let key = json.pointer("/file/key").and_then(serde_json::Value::as_str).map(str::to_owned);
+        holds_plugins.then(|| key.unwrap_or(name))
+    };
+    Ok(schemas(entities)?.into_iter().filter_map(key).collect())
 }
 
 /// The schemas of a folder by file name, sorted; a folder that is not there holds none.

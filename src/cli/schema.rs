@@ -191,6 +191,7 @@ fn names(schemas: &Schemas) -> String {
     let sorts = [
         ("Kinds", kinds),
         ("Plugins", schemas.plugin_names()),
+        ("Plugins of partners", schemas.partner_names()),
         ("Vaults", schemas.vault_names()),
         ("Partials", schemas.partial_names()),
     ];

@@ -119,16 +119,17 @@ fn expression_length(text: &str) -> Option<usize> {
     let line = text.bytes().take(LONGEST).take_while(|byte| *byte != b'\n' && *byte != b'\r').count();
     let line =
         text.get(..line).or_else(|| text.get(..(0..line).rev().find(|n| text.is_char_boundary(*n))?))?;
+    // The open quote; in JSON the quotes of an expression are escaped, both of them.
     let mut quote = None;
     let mut escaped = false;
     for (offset, byte) in line.bytes().enumerate().skip(OPEN.len()) {
         match (quote, byte) {
-            (Some(b'"'), b'\\') if !escaped => {
+            (None | Some((b'"', _)), b'\\') if !escaped => {
                 escaped = true;
                 continue;
             }
-            (Some(open), byte) if byte == open && !escaped => quote = None,
-            (None, b'"' | b'`') => quote = Some(byte),
+            (Some(open), byte) if (byte, escaped) == open => quote = None,
+            (None, b'"' | b'`') => quote = Some((byte, escaped)),
             (None, b'}') if line.get(offset..).is_some_and(|rest| rest.starts_with(CLOSE)) => {
                 return Some(offset + CLOSE.len());
             }
@@ -159,6 +160,13 @@ mod tests {
             })
             .collect();
         assert_eq!(spans, ["${{ env \"DECK_X\" }}", "${{ env \"}}é\" | toInt }}"]);
+    }
+
+    #[test]
+    fn escaped_quotes_close_each_other() {
+        let expression = r#"${{ env \"DECK_X\" }}"#;
+        let text = format!(r#"{{"a":{{"b":"Bearer {expression}"}},"c":{{"d":{{}}}}}}"#);
+        assert_eq!(expression_length(&text[text.find(OPEN).unwrap()..]), Some(expression.len()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use text::{Span, Text};
 
 use crate::diagnostics::{Diagnostic, SourceMap, codes};
 use crate::model::State;
-use crate::schema::{Flavor, Kind, Schemas, Variants};
+use crate::schema::{Schemas, plugin_lists};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
@@ -131,16 +131,11 @@ impl Documents {
 
     /// The names of the plugins that the files use, for asking a gateway for their schemas.
     pub fn plugins(&self) -> BTreeSet<String> {
-        let schemas = Schemas::bundled(Flavor::Kong314);
-        let configured = |kind: &&Arc<Kind>| {
-            kind.subschema.as_ref().is_some_and(|subschema| matches!(subschema.variants, Variants::Plugins))
-        };
-        let keys: Vec<&str> = schemas.kinds().iter().filter(configured).map(|kind| &*kind.file.key).collect();
         let mut names = BTreeSet::new();
         let mut waiting: Vec<&Node> = self.documents.iter().map(|document| &document.root).collect();
         while let Some(node) = waiting.pop() {
             for member in node.members() {
-                if keys.contains(&&*member.key) {
+                if plugin_lists().contains(&&*member.key) {
                     let named = member.value.items().iter().filter_map(|plugin| plugin.get("name")?.text());
                     names.extend(named.map(str::to_owned));
                 }

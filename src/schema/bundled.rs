@@ -50,6 +50,12 @@ impl Family {
     fn names(&self) -> Vec<&str> {
         self.entries.keys().map(|name| &**name).collect()
     }
+
+    /// The names of those that were parsed.
+    #[cfg(test)]
+    fn parsed(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|(_, entry)| entry.parsed.get().is_some()).map(|(name, _)| &**name)
+    }
 }
 
 fn parse(name: &str, text: &str, flavor: Flavor) -> Result<PluginSchema, SchemaError> {
@@ -88,6 +94,11 @@ fn shared(all: &Shared, flavor: Flavor, whole: bool) -> Arc<Schemas> {
     }
 }
 
+/// The keys of the lists of state files that hold plugins, known without parsing a schema.
+pub fn plugin_lists() -> &'static [&'static str] {
+    data::PLUGIN_LISTS
+}
+
 /// The kinds, plugins, vaults and partials of one flavor. Nothing is parsed before it is asked for.
 #[derive(Debug)]
 pub struct Schemas {
@@ -96,6 +107,7 @@ pub struct Schemas {
     whole: bool,
     kinds: OnceLock<Vec<Arc<Kind>>>,
     plugins: Family,
+    partners: Family,
     vaults: Family,
     partials: Family,
     live: BTreeMap<Box<str>, Arc<PluginSchema>>,
@@ -120,10 +132,25 @@ impl Schemas {
             whole,
             kinds: OnceLock::new(),
             plugins: Family::new(data::PLUGINS, flavor),
+            partners: Family::new(data::PARTNERS, flavor),
             vaults: Family::new(data::VAULTS, flavor),
             partials: Family::new(data::PARTIALS, flavor),
             live: BTreeMap::new(),
         }
+    }
+
+    /// Schemas that nobody else has asked for anything.
+    #[cfg(test)]
+    pub(crate) fn fresh(flavor: Flavor) -> Self {
+        Schemas::new(flavor, false)
+    }
+
+    /// Which schemas were parsed so far: `kinds` for the table of kinds, and single ones by name.
+    #[cfg(test)]
+    pub(crate) fn parsed(&self) -> Vec<&str> {
+        let families = [&self.plugins, &self.partners, &self.vaults, &self.partials];
+        let kinds = self.kinds.get().map(|_| "kinds");
+        kinds.into_iter().chain(families.into_iter().flat_map(Family::parsed)).collect()
     }
 
     /// The flavor that these schemas speak for.
@@ -169,18 +196,31 @@ impl Schemas {
         kinds.binary_search_by(|kind| (*kind.name).cmp(name)).ok().and_then(|at| kinds.get(at))
     }
 
-    /// A plugin's schema.
+    /// A plugin's schema: of a running gateway, of Kong, or of one of its partners.
     pub fn plugin(&self, name: &str) -> Option<Arc<PluginSchema>> {
-        self.live.get(name).or_else(|| self.plugins.get(name, self.flavor)).cloned()
+        self.any_plugin(name).cloned()
     }
 
-    /// The names of all plugins, sorted.
+    fn any_plugin(&self, name: &str) -> Option<&Arc<PluginSchema>> {
+        self.live.get(name).or_else(|| self.bundled_plugin(name))
+    }
+
+    fn bundled_plugin(&self, name: &str) -> Option<&Arc<PluginSchema>> {
+        self.plugins.get(name, self.flavor).or_else(|| self.partners.get(name, self.flavor))
+    }
+
+    /// The names of the plugins that come with the gateway, and of those that a running one added, sorted.
     pub fn plugin_names(&self) -> Vec<&str> {
         let mut names = self.plugins.names();
         names.extend(self.live.keys().map(|name| &**name));
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The names of the plugins that Kong's partners publish, sorted. They are installed on top of a gateway.
+    pub fn partner_names(&self) -> Vec<&str> {
+        self.partners.names()
     }
 
     /// A vault's schema.
@@ -206,7 +246,13 @@ impl Schemas {
     /// The names that a subschema's key can have, sorted.
     pub fn variant_names<'a>(&'a self, subschema: &'a Subschema) -> Vec<&'a str> {
         match &subschema.variants {
-            Variants::Plugins => self.plugin_names(),
+            Variants::Plugins => {
+                let mut names = self.plugin_names();
+                names.extend(self.partner_names());
+                names.sort_unstable();
+                names.dedup();
+                names
+            }
             Variants::Vaults => self.vault_names(),
             Variants::Partials => self.partial_names(),
             Variants::Inline(list) => list.iter().map(|(name, _)| &**name).collect(),
@@ -216,11 +262,7 @@ impl Schemas {
     /// The further schema that a value of a kind's subschema key asks for.
     pub fn variant<'a>(&'a self, subschema: &'a Subschema, name: &str) -> Option<&'a Record> {
         match &subschema.variants {
-            Variants::Plugins => self
-                .live
-                .get(name)
-                .or_else(|| self.plugins.get(name, self.flavor))
-                .map(|schema| &*schema.record),
+            Variants::Plugins => self.any_plugin(name).map(|schema| &*schema.record),
             Variants::Vaults => self.vaults.get(name, self.flavor).map(|schema| &*schema.record),
             Variants::Partials => self.partials.get(name, self.flavor).map(|schema| &*schema.record),
             Variants::Inline(list) => {
@@ -267,7 +309,7 @@ impl Schemas {
         out.live = self.live.clone();
         for (name, json) in plugins {
             let mut live = notation::plugin(name, json)?;
-            if let Some(bundled) = self.plugins.get(name, self.flavor) {
+            if let Some(bundled) = self.bundled_plugin(name) {
                 live = live::complete_plugin(live, bundled);
             }
             out.live.insert(name.as_str().into(), Arc::new(live));

@@ -29,7 +29,7 @@ pub(crate) mod recorded_tests;
 #[cfg(test)]
 mod tests;
 
-pub use bundled::Schemas;
+pub use bundled::{Schemas, plugin_lists};
 pub use check::{Mode, check, check_as, is_vault_reference, supplied_by_partials};
 pub use checks::normalize_path;
 pub use conceal::conceal;

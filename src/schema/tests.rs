@@ -14,7 +14,7 @@ fn each_schema(mut visit: impl FnMut(Flavor, &str, &Record)) {
                     .for_each(|(name, record)| visit(flavor, &format!("{}/{name}", kind.name), record));
             }
         }
-        for name in schemas.plugin_names() {
+        for name in schemas.plugin_names().into_iter().chain(schemas.partner_names()) {
             let plugin = schemas.plugin(name).unwrap_or_else(|| panic!("{name} does not parse"));
             visit(flavor, name, &plugin.record);
         }
@@ -225,4 +225,14 @@ fn what_a_partial_supplies_is_not_missed() {
     let partials = json!([{"id": "9d4e1b5c-8a1f-4c57-9d2b-0f6d8d2f3a11"}]);
     let with = faults(json!({"name": "rate-limiting", "config": config, "partials": partials}));
     assert_eq!(with, "0 schema violations ()");
+}
+
+#[test]
+fn every_flavor_has_its_own_plugins() {
+    let count = |flavor| Schemas::bundled(flavor).plugin_names().len();
+    assert_eq!((count(Flavor::Kong310), count(Flavor::Kong314)), (45, 114));
+    assert!(Schemas::bundled(Flavor::Kong310).partner_names().is_empty());
+    let schemas = Schemas::bundled(Flavor::Kong314);
+    let plugins = schemas.plugin_names();
+    assert!(schemas.partner_names().iter().all(|name| !plugins.contains(name)));
 }

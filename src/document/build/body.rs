@@ -89,6 +89,10 @@ impl<'c, 'a> Bodies<'c, 'a> {
             {
                 continue;
             }
+            // `config:` with nothing after it asks for the defaults.
+            if key == CONFIG && matches!(member.value.data, Data::Null) && takes_config(&kind.record) {
+                continue;
+            }
             let known = field(&kind.record, variant, key);
             if let Some(Field { ty: Type::Foreign { .. }, .. }) = known {
                 let reference = self.reference(draft, key, &member.value);

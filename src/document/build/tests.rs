@@ -170,3 +170,19 @@ upstreams:
 "#;
     insta::assert_snapshot!(shown(&load(text)));
 }
+
+#[test]
+fn only_the_schemas_that_a_file_needs_are_parsed() {
+    let text = r#"_format_version: "3.0"
+services:
+  - name: shop
+    url: https://shop.test
+    plugins: [{name: cors, config: {origins: [a.test]}}]
+"#;
+    let schemas = Schemas::fresh(Flavor::Kong314);
+    let documents = read(&["-".into()], &mut text.as_bytes(), Options { lint: true, ..Options::default() });
+    assert_eq!(documents.plugins().into_iter().collect::<Vec<_>>(), ["cors"]);
+    assert!(schemas.parsed().is_empty());
+    assert!(!documents.build(&schemas).has_errors());
+    assert_eq!(schemas.parsed(), ["kinds", "cors"]);
+}

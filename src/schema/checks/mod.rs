@@ -56,6 +56,7 @@ const TEXT_CHECKS: &[(&str, TextCheck)] = &[
     ("url", texts::full_url),
     ("url_or_word", texts::url_or_word),
     ("utf8_name", texts::utf8_name),
+    ("uuid_or_word", texts::uuid_or_word),
     ("wildcard_host", texts::wildcard_host),
 ];
 

@@ -137,6 +137,11 @@ pub(super) fn url_or_word(text: &str) -> Outcome {
     if is_word_or_placeholder(text) { Ok(()) } else { full_url(text) }
 }
 
+/// A UUID, or what templates leave for another tool to replace by one.
+pub(super) fn uuid_or_word(text: &str) -> Outcome {
+    demand(super::is_uuid(text) || is_word_or_placeholder(text), || "expected a valid UUID")
+}
+
 /// Whether a text is a single word or `${...}`: what templates leave for another tool to replace.
 pub(super) fn is_word_or_placeholder(text: &str) -> bool {
     let is_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
