@@ -3,8 +3,8 @@
 use super::console::Console;
 use super::exit::{Exit, Failure, Outcome};
 use super::settings::Context;
-use crate::diagnostics::codes;
-use crate::gateway::{self, Addresses, Gateway, ServeError, ServeOptions};
+use crate::diagnostics::{SourceMap, codes};
+use crate::gateway::{self, Addresses, Gateway, Report, ServeError, ServeOptions, Variables};
 use crate::schema::Flavor;
 use crate::value::{Origin, Secret};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -120,6 +120,8 @@ pub fn run(args: &Args, context: &Context) -> Outcome {
         konnect_listen: args.konnect_listen.0,
         mock_listen: args.mock_listen.and_then(|listen| listen.0),
         mock_llm: args.mock_llm,
+        variables: Variables::new(context.environment.variables().clone()),
+        report: report(context.console),
         data: args.data.clone(),
         admin_token: args
             .admin_token
@@ -154,6 +156,11 @@ pub fn run(args: &Args, context: &Context) -> Outcome {
         stop(gateway, &context.console).await;
         Ok(Exit::Success)
     })
+}
+
+/// Shows on standard error what the gateway cannot execute.
+pub(super) fn report(console: Console) -> Report {
+    Report::new(move |problem| console.problems(std::slice::from_ref(problem), &SourceMap::default()))
 }
 
 /// Stops a gateway and says so.

@@ -4,11 +4,11 @@
 
 use super::exit::{Exit, Failure, Outcome};
 use super::gateway::{Gateway as Commands, perform};
-use super::serve::{addresses, interrupt, refused};
+use super::serve::{addresses, interrupt, refused, report};
 use super::settings::{Context, DEFAULT_CONTROL_PLANE, Settings};
 use crate::diagnostics::codes;
 use crate::document;
-use crate::gateway::{self, Addresses, Gateway, ServeError, ServeOptions};
+use crate::gateway::{self, Addresses, Gateway, ServeError, ServeOptions, Variables};
 use crate::schema::Flavor;
 use clap::{FromArgMatches, Subcommand};
 use http_body_util::{BodyExt, Full, Limited};
@@ -196,6 +196,8 @@ async fn start(flavor: Flavor, mock_llm: bool, context: &Context) -> Result<Gate
     let mut options = ServeOptions {
         flavor,
         mock_llm,
+        variables: Variables::new(context.environment.variables().clone()),
+        report: report(context.console),
         admin_listen: usual(ADMIN_PORT),
         konnect_listen: usual(KONNECT_PORT),
         proxy_listen: usual(PROXY_PORT),

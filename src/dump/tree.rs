@@ -177,17 +177,14 @@ impl<'a> Dump<'a> {
         out
     }
 
-    /// What entities of one list are sorted by: their names (ids of those without one), what else makes them the same,
-    /// what they belong to.
+    /// What entities of one list are sorted by: their names, then what they belong to, then their ids.
     fn order(&self, index: usize) -> (Vec<String>, Vec<String>, Option<Uuid>) {
         let Some(entity) = self.entity(index) else {
             return (Vec::new(), Vec::new(), None);
         };
-        let text = |name: &Box<str>| entity.body.get(name)?.exposed_str().map(str::to_owned);
-        let label = entity.kind.report.label.iter().find_map(text);
-        let label = label.or_else(|| Some(entity.id?.to_string()));
+        let labels = entity.kind.report.label.iter().chain(entity.kind.identity.iter().flatten());
         let labels =
-            label.into_iter().chain(entity.kind.identity.iter().flatten().filter_map(text)).collect();
+            labels.filter_map(|name| entity.body.get(name)?.exposed_str().map(str::to_owned)).collect();
         let owners = entity.references.values().filter_map(|reference| {
             let owner = self.entity(self.target(&reference.target)?)?;
             Some(name_of(owner)?.exposed_str()?.to_owned())

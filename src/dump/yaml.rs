@@ -123,15 +123,8 @@ impl Shape {
         let ends_in_space = value.ends_with(' ');
         let space_before_break = value.contains(" \n");
         let indicated = value.starts_with("---") || value.starts_with("...") || has_indicators(value);
-        // A variable whose text is to stay a text whatever it looks like.
-        let variable = value.starts_with("${{") && !value.contains(" | to");
         Shape {
-            plain: !(special
-                || indicated
-                || variable
-                || ends_in_space
-                || value.starts_with(' ')
-                || value.is_empty()),
+            plain: !(special || indicated || ends_in_space || value.starts_with(' ') || value.is_empty()),
             quotable: !special,
             block: !(special || ends_in_space || space_before_break),
         }
@@ -276,12 +269,6 @@ mod tests {
         ] {
             assert!(shown(double).starts_with('"'), "{double}: {}", shown(double));
         }
-    }
-
-    #[test]
-    fn a_variable_for_a_text_is_quoted() {
-        assert_eq!(shown("${{ env \"DECK_A\" }}"), "'${{ env \"DECK_A\" }}'");
-        assert_eq!(shown("${{ env \"DECK_A\" | toInt }}"), "${{ env \"DECK_A\" | toInt }}");
     }
 
     #[test]

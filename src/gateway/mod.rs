@@ -17,6 +17,8 @@ mod server;
 pub mod store;
 
 pub use http::FaultError;
+pub use plugins::references::Variables;
+pub use proxy::Report;
 pub use server::{Addresses, Gateway, ServeError, ServeOptions, serve};
 
 use crate::value::Value;

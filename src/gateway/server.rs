@@ -7,6 +7,8 @@ use super::entities::Fault;
 use super::health::Board;
 use super::http::{self, Api, FaultError, Faults, Front, Guard, Meter, RequestLog};
 use super::konnect::Konnect;
+use super::plugins::references::Variables;
+use super::proxy::Report;
 use super::store::{OpenError, Planes, Store};
 use super::{mock, proxy};
 use crate::schema::Flavor;
@@ -43,6 +45,10 @@ pub struct ServeOptions {
     pub mock_listen: Option<SocketAddr>,
     /// Sends whatever would go to an AI provider's own address to the mock provider; starts it if `mock_listen` is `None`.
     pub mock_llm: bool,
+    /// The environment variables that references to the vault `env` may name.
+    pub variables: Variables,
+    /// Takes what only the operator should see: configurations that cannot be executed, failures of plugins.
+    pub report: Report,
     /// The file that keeps the entities; in memory without one.
     pub data: Option<PathBuf>,
     /// The token that the Admin API asks for (`Kong-Admin-Token`), without RBAC.
@@ -80,6 +86,8 @@ impl Default for ServeOptions {
             konnect_listen: free,
             mock_listen: None,
             mock_llm: false,
+            variables: Variables::default(),
+            report: Report::default(),
             data: None,
             admin_token: None,
             dbless: false,
@@ -218,7 +226,13 @@ impl Gateway {
         };
         let proxy = (plain.is_some() || tls.is_some()).then(|| {
             let mock = addresses.mock.filter(|_| options.mock_llm);
-            let proxy_options = proxy::Options { flavor: options.flavor, mock, ..proxy::Options::default() };
+            let proxy_options = proxy::Options {
+                flavor: options.flavor,
+                mock,
+                variables: options.variables.clone(),
+                report: options.report.clone(),
+                ..proxy::Options::default()
+            };
             let source = Arc::new(Planes::new(store.clone()));
             Arc::new(proxy::Proxy::new(source, Arc::clone(&board), proxy_options))
         });

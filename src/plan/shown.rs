@@ -70,8 +70,7 @@ impl Change {
         for field in &self.kind.record.fields {
             let hidden = self.kind.report.hidden.contains(&field.name)
                 || detail == Detail::Planned && is_time(field)
-                || field.transient
-                    && body.get(&field.name).and_then(Value::as_array).is_none_or(<[Value]>::is_empty);
+                || field.transient;
             let Some(value) = body.get(&field.name).filter(|value| !hidden && !value.is_null()) else {
                 continue;
             };

@@ -1,16 +1,15 @@
 //! What was synced stays synced: random states of every kind, one after the other, in the real built-in gateway.
 
 use crate::random_states::{Dice, can_be_written, file, state};
-use crate::support::http;
 use foredeck::apply;
 use foredeck::control_plane::{self, Arrival, Client, Connection, ControlPlane, Tls, Wanted};
-use foredeck::document::{self, Variables};
+use foredeck::document;
 use foredeck::dump;
 use foredeck::gateway::{Gateway, ServeOptions};
 use foredeck::model::State;
 use foredeck::plan::{self, Comparer, Lookup, Plan};
 use foredeck::schema::{Check, Field, Flavor, Kind, Record, Schemas, Type};
-use foredeck::value::{Origin, Secret, Value};
+use foredeck::value::Value;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value as Json, json};
@@ -27,77 +26,43 @@ struct Bench {
     _gateway: Gateway,
     plane: Client,
     schemas: Arc<Schemas>,
-    /// The kinds that it takes.
-    kinds: Vec<Arc<Kind>>,
 }
 
 impl Bench {
-    /// The Admin API of a gateway of this flavor.
     fn new(flavor: Flavor) -> Self {
-        Bench::start(flavor, false)
-    }
-
-    /// A control plane on the Konnect API.
-    fn konnect() -> Self {
-        Bench::start(Flavor::Kong314, true)
-    }
-
-    fn start(flavor: Flavor, konnect: bool) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let options = ServeOptions { flavor, proxy_listen: None, ..ServeOptions::default() };
-        let gateway = runtime.block_on(Gateway::start(options)).unwrap();
-        let addresses = gateway.addresses();
-        let address = if konnect { addresses.konnect } else { addresses.admin };
-        let token = Secret::text("Bearer of-the-test", Origin::Setting("the test".into()));
-        let connection = Connection {
-            address: format!("http://{}", address.unwrap()),
-            headers: konnect.then(|| ("Authorization".to_owned(), token)).into_iter().collect(),
-            timeout: Some(Duration::from_secs(10)),
-            retry_budget: Duration::ZERO,
-            parallelism: PARALLELISM,
-            tls: Tls::default(),
-            cookies: None,
-            trace: None,
-            skip_hash: false,
-        };
-        if konnect {
-            let url = format!("{}/v2/control-planes", connection.address);
-            let made =
-                http("POST", &url, &[("authorization", "Bearer of-the-test")], &json!({"name": "team"}));
-            assert_eq!(made.status, 201, "{}", made.text);
-        }
-        let (plane, schemas) = runtime.block_on(async {
-            let plane = match konnect {
-                true => Client::konnect(&connection, "team").await,
-                false => Client::admin(&connection, None).await,
+        let (gateway, plane, schemas) = runtime.block_on(async {
+            let options =
+                ServeOptions { flavor, proxy_listen: None, konnect_listen: None, ..ServeOptions::default() };
+            let gateway = Gateway::start(options).await.unwrap();
+            let connection = Connection {
+                address: format!("http://{}", gateway.addresses().admin.unwrap()),
+                headers: Vec::new(),
+                timeout: Some(Duration::from_secs(10)),
+                retry_budget: Duration::ZERO,
+                parallelism: PARALLELISM,
+                tls: Tls::default(),
+                cookies: None,
+                trace: None,
+                skip_hash: false,
             };
-            let plane = plane.unwrap();
+            let plane = Client::admin(&connection, None).await.unwrap();
             let info = plane.info().await.unwrap();
             let bundled = Schemas::bundled(info.flavor);
             plane.learn(&bundled);
             let plugins = bundled.plugin_names().into_iter().map(str::to_owned).collect();
             let kinds = bundled.kinds().to_vec();
             let live = control_plane::live_schemas(&plane, &bundled, &info, &kinds, &plugins, PARALLELISM);
-            let live = live.await.unwrap().unwrap();
-            (plane, Arc::new(live))
+            let schemas = Arc::new(live.await.unwrap().unwrap());
+            (gateway, plane, schemas)
         });
-        let mut kinds = schemas.parents_first();
-        kinds.retain(|kind| if konnect { !kind.konnect_path.is_empty() } else { kind.admin_api });
-        Bench { runtime, _gateway: gateway, plane, schemas, kinds }
+        Bench { runtime, _gateway: gateway, plane, schemas }
     }
 
-    /// A list of each kind that the control plane has.
-    fn lists(&self, kinds: impl IntoIterator<Item = (Arc<Kind>, Vec<String>)>) -> Vec<Wanted> {
-        let has = |kind: &Kind| self.kinds.iter().any(|other| other.name == kind.name);
-        let kinds = kinds.into_iter().filter(|(kind, _)| has(kind));
-        kinds.map(|(kind, tags)| Wanted { kind, tags }).collect()
-    }
-
-    fn loaded(&self, text: &str, variables: Variables) -> Result<State, String> {
+    fn loaded(&self, text: &str) -> Result<State, String> {
         let mut input = text.as_bytes();
-        let options = document::Options { variables: Arc::new(variables), ..document::Options::default() };
-        let documents = document::read(&["-".to_owned()], &mut input, options);
+        let documents = document::read(&["-".to_owned()], &mut input, document::Options::default());
         let loaded = documents.build(&self.schemas);
         if loaded.has_errors() { Err(format!("{:#?}\n{text}", loaded.diagnostics)) } else { Ok(loaded.state) }
     }
@@ -110,7 +75,8 @@ impl Bench {
         let options = plan::Options::default();
         let mut comparer = Comparer::new(desired, &self.schemas, &options);
         let reads = plan::reads(desired, &self.schemas, &options);
-        let wanted = self.lists(reads.into_iter().map(|read| (read.kind, read.tags)));
+        let wanted: Vec<Wanted> =
+            reads.into_iter().map(|read| Wanted { kind: read.kind, tags: read.tags }).collect();
         self.read(&wanted, &mut |arrival| match arrival {
             Arrival::Page(entities) => comparer.page(entities),
             Arrival::Finished(kind) => comparer.finish_kind(&kind),
@@ -118,9 +84,7 @@ impl Bench {
         .await;
         for question in comparer.questions() {
             let mut found = Vec::new();
-            let parent = question.kind.only_under.as_ref().and_then(|name| self.schemas.kind(name));
-            let both = parent.into_iter().chain([&question.kind]).map(|kind| (kind.clone(), Vec::new()));
-            self.read(&self.lists(both), &mut |arrival| {
+            self.read(&lists(&self.schemas, &question.kind), &mut |arrival| {
                 if let Arrival::Page(entities) = arrival {
                     found.extend(entities);
                 }
@@ -139,7 +103,7 @@ impl Bench {
 
     /// Syncs a file; afterwards nothing may be left to do.
     fn sync(&self, text: &str) -> Result<(), String> {
-        let desired = self.loaded(text, Variables::default())?;
+        let desired = self.loaded(text)?;
         self.runtime.block_on(async {
             let plan = self.plan(&desired).await;
             if !plan.conflicts.is_empty() {
@@ -163,39 +127,40 @@ impl Bench {
         })
     }
 
-    /// A dump of everything must change nothing when it is synced.
-    fn dumps(&self, options: &dump::Options) -> Result<(), String> {
-        let (text, variables) = self.runtime.block_on(async {
+    /// A dump of everything, as a state file.
+    fn dump(&self, options: &dump::Options) -> String {
+        self.runtime.block_on(async {
             let mut dump = dump::Dump::new(&self.schemas, options);
-            let all = self.lists(self.kinds.iter().map(|kind| (kind.clone(), Vec::new())));
-            self.read(&all, &mut |arrival| {
+            let kinds: Vec<Wanted> = self
+                .schemas
+                .kinds()
+                .iter()
+                .map(|kind| Wanted { kind: kind.clone(), tags: Vec::new() })
+                .collect();
+            self.read(&kinds, &mut |arrival| {
                 if let Arrival::Page(entities) = arrival {
                     entities.into_iter().for_each(|entity| dump.add(entity));
                 }
             })
             .await;
-            let dumped = dump.finish();
-            let values =
-                dumped.variables.iter().map(|it| (it.name.clone(), it.value.expose_text().to_owned()));
-            (
-                dump::text(&dumped.tree, dump::Format::Yaml).unwrap(),
-                Variables::new(values.collect::<Vec<_>>()),
-            )
-        });
-        let desired = self.loaded(&text, variables)?;
+            dump::text(&dump.finish().tree, dump::Format::Yaml).unwrap()
+        })
+    }
+
+    fn is_in_sync(&self, text: &str) -> Result<(), String> {
+        let desired = self.loaded(text)?;
         let plan = self.runtime.block_on(self.plan(&desired));
         if plan.is_empty() && plan.conflicts.is_empty() {
             return Ok(());
         }
         Err(format!("the dump\n{text}\nwould change\n{}{:?}", details(&plan), plan.conflicts))
     }
+}
 
-    /// Dumps of every sort change nothing.
-    fn dumps_change_nothing(&self) -> Result<(), String> {
-        self.dumps(&dump::Options::default())?;
-        self.dumps(&dump::Options { skip_defaults: true, ..dump::Options::default() })?;
-        self.dumps(&dump::Options { with_id: true, secrets: dump::Secrets::Env, ..dump::Options::default() })
-    }
+/// The lists in which all entities of a kind come.
+fn lists(schemas: &Schemas, kind: &Arc<Kind>) -> Vec<Wanted> {
+    let parent = kind.only_under.as_ref().and_then(|name| schemas.kind(name));
+    parent.into_iter().chain([kind]).map(|kind| Wanted { kind: kind.clone(), tags: Vec::new() }).collect()
 }
 
 fn outline(plan: &Plan) -> String {
@@ -213,8 +178,9 @@ fn details(plan: &Plan) -> String {
     plan.changes.iter().map(line).collect()
 }
 
-fn converges(bench: &Bench, cases: u32) {
-    let mut kinds = bench.kinds.clone();
+fn converges(flavor: Flavor, cases: u32) {
+    let bench = Bench::new(flavor);
+    let mut kinds = bench.schemas.parents_first();
     // Gateways take them only with WebAssembly switched on.
     kinds.retain(|kind| &*kind.name != "filter_chains");
     let dice = || prop::collection::vec(any::<Dice>(), 0..28);
@@ -230,7 +196,12 @@ fn converges(bench: &Bench, cases: u32) {
         empty()?;
         bench.sync(&first).map_err(fail)?;
         bench.sync(&second).map_err(|error| fail(format!("{error}\nafter\n{first}")))?;
-        bench.dumps_change_nothing().map_err(|error| fail(format!("{error}\nafter\n{second}")))?;
+        for skip_defaults in [false, true] {
+            let options = dump::Options { skip_defaults, ..dump::Options::default() };
+            bench
+                .is_in_sync(&bench.dump(&options))
+                .map_err(|error| fail(format!("{error}\nafter\n{second}")))?;
+        }
         bench.sync(&first).map_err(|error| fail(format!("{error}\nafter\n{second}")))
     });
     if let Err(error) = result {
@@ -245,17 +216,12 @@ fn cases() -> u32 {
 
 #[test]
 fn random_states_converge_on_kong_3_10() {
-    converges(&Bench::new(Flavor::Kong310), cases());
+    converges(Flavor::Kong310, cases());
 }
 
 #[test]
 fn random_states_converge_on_kong_3_14() {
-    converges(&Bench::new(Flavor::Kong314), cases());
-}
-
-#[test]
-fn random_states_converge_on_konnect() {
-    converges(&Bench::konnect(), cases());
+    converges(Flavor::Kong314, cases());
 }
 
 /// The smallest configuration that a plugin takes, from its schema: a value for each required field without a default.
@@ -331,7 +297,7 @@ fn plugins_converge(flavor: Flavor) {
         let config = needs(name).or(config).unwrap_or_default();
         let plugin = json!({"name": name, "config": config});
         let one = json!({"_format_version": "3.0", "plugins": [plugin.clone()]});
-        match bench.loaded(&one.to_string(), Variables::default()) {
+        match bench.loaded(&one.to_string()) {
             Ok(_) => plugins.push(plugin),
             Err(_) => refused.push(name.to_owned()),
         }
@@ -339,7 +305,10 @@ fn plugins_converge(flavor: Flavor) {
     assert!(refused.is_empty(), "needs() must say what these need: {refused:?}");
     let file = json!({"_format_version": "3.0", "plugins": plugins}).to_string();
     bench.sync(&file).unwrap_or_else(|error| panic!("{error}"));
-    bench.dumps_change_nothing().unwrap_or_else(|error| panic!("{error}"));
+    for skip_defaults in [false, true] {
+        let options = dump::Options { skip_defaults, ..dump::Options::default() };
+        bench.is_in_sync(&bench.dump(&options)).unwrap_or_else(|error| panic!("{error}"));
+    }
 }
 
 #[test]

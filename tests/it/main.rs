@@ -4,6 +4,7 @@
 
 mod admin_api;
 mod admin_kinds;
+mod ai_clients;
 mod ai_examples;
 mod ai_plugins;
 mod ai_proxy;

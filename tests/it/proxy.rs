@@ -1,6 +1,6 @@
 //! The proxy against clients and upstreams that break the rules, and what it does of the usual.
 
-use crate::support::{Gateway, http};
+use crate::support::{Gateway, http, redis_server};
 use serde_json::{Value as Json, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -229,28 +229,9 @@ fn web_sockets_pass_both_ways() {
     serving.join().unwrap();
 }
 
-/// A Redis or Valkey server of the test's own; `None` where neither is installed.
-fn redis() -> Option<(std::process::Child, u16)> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = ["valkey-server", "redis-server"].iter().find_map(|program| {
-        std::process::Command::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .ok()
-    })?;
-    for _ in 0..100 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Some((server, port))
-}
-
 #[test]
 fn limits_are_counted_in_redis() {
-    let Some((mut server, port)) = redis() else {
+    let Some((mut server, port)) = redis_server() else {
         eprintln!("skipped: there is no redis-server or valkey-server here");
         return;
     };

@@ -4,6 +4,7 @@
 
 use serde_json::Value as Json;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -254,4 +255,23 @@ pub fn http(method: &str, url: &str, headers: &[(&str, &str)], body: &Json) -> A
         headers: answer.headers().iter().map(|(n, v)| (n.to_string(), text(v.as_bytes()))).collect(),
         text: text(&answer.body_mut().read_to_vec().unwrap()),
     }
+}
+
+/// A Redis or Valkey server of the test's own; `None` where neither is installed.
+pub fn redis_server() -> Option<(std::process::Child, u16)> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = ["valkey-server", "redis-server"].iter().find_map(|program| {
+        std::process::Command::new(program)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .ok()
+    })?;
+    for _ in 0..100 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Some((server, port))
 }

@@ -27,6 +27,13 @@ impl Provider for Azure {
             Route::Responses => {
                 return Ok(format!("https://{instance}.openai.azure.com:443/openai/responses"));
             }
+            Route::Relay(relayed) => {
+                let path = relayed.path.trim_start_matches("/v1");
+                if !relayed.has_model {
+                    return Ok(format!("https://{instance}.openai.azure.com:443/openai{path}"));
+                }
+                path
+            }
             Route::Preserve | Route::Other => "/",
         };
         let path = options.upstream_path.as_deref().unwrap_or(path).trim_start_matches('/');
@@ -51,6 +58,10 @@ impl Provider for Azure {
 
     fn stream(&self, _call: &Call) -> Box<dyn Translate> {
         Box::new(openai::Relay)
+    }
+
+    fn relays(&self) -> bool {
+        true
     }
 
     fn drops_cookies(&self) -> bool {

@@ -83,6 +83,10 @@ impl Provider for Compatible {
         Box::new(openai::Relay)
     }
 
+    fn relays(&self) -> bool {
+        !self.ollama
+    }
+
     fn drops_cookies(&self) -> bool {
         true
     }

@@ -115,7 +115,7 @@ pub struct Auth {
     /// AWS access key id and secret key.
     pub aws: Option<(Secret, Secret)>,
     /// A field that asks for a way to get credentials that this gateway does not execute: service accounts of
-    /// clouds, and references to vaults.
+    /// clouds.
     pub unsupported: Option<&'static str>,
 }
 
@@ -222,16 +222,6 @@ impl Options {
     }
 }
 
-/// Fields of `config.auth` that may hold `{vault://...}`.
-const REFERENCEABLE: [&str; 6] = [
-    "header_name",
-    "header_value",
-    "param_name",
-    "param_value",
-    "aws_access_key_id",
-    "aws_secret_access_key",
-];
-
 impl Auth {
     fn read(config: &Value) -> Auth {
         let header = string(config, "header_name").zip(secret(config, "header_value"));
@@ -252,13 +242,7 @@ impl Auth {
             aws: secret(config, "aws_access_key_id").zip(secret(config, "aws_secret_access_key")),
             unsupported: ["gcp_use_service_account", "azure_use_managed_identity"]
                 .into_iter()
-                .find(|field| flag(field))
-                .or_else(|| {
-                    REFERENCEABLE.into_iter().find(|field| {
-                        let text = config.get(field).and_then(Value::exposed_str).unwrap_or_default();
-                        text.starts_with("{vault://")
-                    })
-                }),
+                .find(|field| flag(field)),
         }
     }
 }
@@ -318,7 +302,6 @@ mod tests {
     fn what_cannot_be_resolved_is_named() {
         let read =
             |auth: serde_json::Value| Target::read(&Value::from(json!({"auth": auth}))).auth.unsupported;
-        assert_eq!(read(json!({"header_value": "{vault://env/key}"})), Some("header_value"));
         assert_eq!(read(json!({"gcp_use_service_account": true})), Some("gcp_use_service_account"));
         assert_eq!(read(json!({"header_value": "Bearer x"})), None);
     }

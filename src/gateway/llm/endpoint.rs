@@ -47,11 +47,15 @@ pub fn upstream(
     };
     let other = if own || !call.dialect.complete_requests { None } else { provider.other_path(call, path) };
     let path = other.as_deref().unwrap_or(path);
+    let rest = match call.route {
+        Route::Relay(relayed) => relayed.rest(request_path),
+        _ => "",
+    };
     Ok(Upstream {
         scheme: url.scheme().to_owned(),
         host: url.host_str().ok_or_else(wrong)?.to_owned(),
         port: url.port_or_known_default().unwrap_or(443),
-        path: format!("/{}", path.trim_start_matches('/')),
+        path: format!("/{}{rest}", path.trim_start_matches('/')),
         own,
     })
 }
@@ -156,6 +160,13 @@ mod tests {
     }
 
     #[test]
+    fn objects_are_found_behind_the_path() {
+        let call = call("openai", Route::from_name("llm/v1/files"), Options::default());
+        let found = upstream(provider("openai").unwrap(), &call, "/ai/files/file-1/content").unwrap();
+        assert_eq!(found.path, "/v1/files/file-1/content");
+    }
+
+    #[test]
     fn every_provider_has_its_address() {
         let none = Options::default;
         let text = |text: &str| Some(text.to_owned());
@@ -172,6 +183,24 @@ mod tests {
             ("openai", Route::Chat, none(), "https://api.openai.com/v1/chat/completions"),
             ("openai", Route::Embeddings, none(), "https://api.openai.com/v1/embeddings"),
             ("openai", Route::Preserve, none(), "https://api.openai.com/client/path"),
+            (
+                "openai",
+                Route::from_name("audio/v1/audio/speech"),
+                none(),
+                "https://api.openai.com/v1/audio/speech",
+            ),
+            (
+                "azure",
+                Route::from_name("image/v1/images/edits"),
+                Options { azure_instance: text("i"), azure_deployment_id: text("d"), ..none() },
+                "https://i.openai.azure.com/openai/deployments/d/images/edits",
+            ),
+            (
+                "azure",
+                Route::from_name("llm/v1/files"),
+                Options { azure_instance: text("i"), azure_deployment_id: text("d"), ..none() },
+                "https://i.openai.azure.com/openai/files",
+            ),
             ("azure", Route::Chat, azure, "https://i.openai.azure.com/openai/deployments/d/chat/completions"),
             ("anthropic", Route::Chat, none(), "https://api.anthropic.com/v1/messages"),
             ("cohere", Route::Chat, none(), "https://api.cohere.com/v1/chat"),

@@ -34,7 +34,7 @@ pub use endpoint::{Credential, Lookup, Upstream, credentials, resolve, upstream}
 pub use errors::openai_error;
 pub use framing::{Event, Framer, aws_message};
 pub use native::Native;
-pub use prompt::{Asked, Refusal, Streaming, accept, body_limit, parse_body};
+pub use prompt::{Asked, Refusal, Streaming, UNLIMITED, accept, body_limit, parse_body};
 pub use sigv4::{Credentials, Signed, sign};
 pub use stream::{Chunk, Decoder, Seen, Translate};
 
@@ -58,8 +58,54 @@ pub enum Route {
     Responses,
     /// `preserve`: nothing is looked at or changed but address and credentials.
     Preserve,
+    /// Another operation of OpenAI's, for providers that have it: bodies pass as they are.
+    Relay(&'static Relayed),
     /// A route type that is accepted in a configuration and not executed here.
     Other,
+}
+
+/// An operation of OpenAI's whose bodies pass as they are: images, audio, files ...
+#[derive(Debug, PartialEq, Eq)]
+pub struct Relayed {
+    name: &'static str,
+    /// The path at OpenAI.
+    path: &'static str,
+    /// Whether the request names a model. Otherwise the operation manages objects, whose names stand behind the path.
+    has_model: bool,
+}
+
+static RELAYED: [Relayed; 9] = [
+    model("image/v1/images/generations", "/v1/images/generations"),
+    model("image/v1/images/edits", "/v1/images/edits"),
+    model("audio/v1/audio/speech", "/v1/audio/speech"),
+    model("audio/v1/audio/transcriptions", "/v1/audio/transcriptions"),
+    model("audio/v1/audio/translations", "/v1/audio/translations"),
+    objects("llm/v1/files", "/v1/files"),
+    objects("llm/v1/batches", "/v1/batches"),
+    objects("llm/v1/assistants", "/v1/assistants"),
+    objects("video/v1/videos/generations", "/v1/videos"),
+];
+
+const fn model(name: &'static str, path: &'static str) -> Relayed {
+    Relayed { name, path, has_model: true }
+}
+
+const fn objects(name: &'static str, path: &'static str) -> Relayed {
+    Relayed { name, path, has_model: false }
+}
+
+impl Relayed {
+    /// Whether requests name a model.
+    pub fn has_model(&self) -> bool {
+        self.has_model
+    }
+
+    /// What stands behind the operation in a client's path: an object's id ...
+    fn rest<'a>(&self, path: &'a str) -> &'a str {
+        let word = self.path.trim_start_matches("/v1");
+        let rest = path.rsplit_once(word).map(|(_, rest)| rest).filter(|_| !self.has_model);
+        rest.filter(|rest| rest.starts_with('/')).unwrap_or_default()
+    }
 }
 
 impl Route {
@@ -73,12 +119,22 @@ impl Route {
 
     /// The route of a `route_type`.
     pub fn from_name(name: &str) -> Route {
-        Self::NAMES.iter().find(|(known, _)| *known == name).map_or(Route::Other, |(_, route)| *route)
+        let known = Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, route)| *route);
+        let relayed = || RELAYED.iter().find(|relayed| relayed.name == name).map(Route::Relay);
+        known.or_else(relayed).unwrap_or(Route::Other)
     }
 
     /// The `route_type`, as messages name it.
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, route)| *route == self).map_or("other", |(name, _)| *name)
+        match self {
+            Route::Relay(relayed) => relayed.name,
+            _ => Self::NAMES.iter().find(|(_, route)| *route == self).map_or("other", |(name, _)| *name),
+        }
+    }
+
+    /// Whether bodies pass as they are.
+    pub fn passes(self) -> bool {
+        matches!(self, Route::Preserve | Route::Relay(_))
     }
 }
 
@@ -242,6 +298,11 @@ pub trait Provider: Send + Sync {
     /// What is put behind the path of an `upstream_url`.
     fn path_suffix(&self, _call: &Call) -> &'static str {
         ""
+    }
+
+    /// Whether it has OpenAI's other operations ([`Route::Relay`]).
+    fn relays(&self) -> bool {
+        false
     }
 
     /// The body in the provider's format, from one in OpenAI's.

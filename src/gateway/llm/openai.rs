@@ -33,6 +33,10 @@ impl Provider for OpenAi {
         Box::new(Relay)
     }
 
+    fn relays(&self) -> bool {
+        true
+    }
+
     fn drops_cookies(&self) -> bool {
         true
     }
@@ -45,6 +49,7 @@ pub(super) fn path(route: Route) -> &'static str {
         Route::Completions => "/v1/completions",
         Route::Embeddings => "/v1/embeddings",
         Route::Responses => "/v1/responses",
+        Route::Relay(relayed) => relayed.path,
         Route::Preserve | Route::Other => "/",
     }
 }
@@ -80,7 +85,7 @@ pub(super) fn request(
 ) -> Result<Json, TransformError> {
     let generates = match call.route {
         Route::Chat | Route::Completions => true,
-        Route::Embeddings | Route::Responses => false,
+        Route::Embeddings | Route::Responses | Route::Relay(_) => false,
         Route::Preserve => return Ok(Json::Object(body)),
         Route::Other => return Err(TransformError::NoOperation { provider, route: call.route.name() }),
     };

@@ -38,7 +38,7 @@ impl Streaming {
 const IN_MEMORY: usize = 8 * 1024;
 
 /// The most of a body that is read when the configuration sets no limit (0), in bytes.
-const UNLIMITED: usize = 128 * 1024 * 1024;
+pub const UNLIMITED: usize = 128 * 1024 * 1024;
 
 /// How many bytes a request's body may have, by `max_request_body_size`.
 pub fn body_limit(configured: Option<i64>, dialect: &Dialect) -> usize {
@@ -103,7 +103,7 @@ pub fn accept(body: &Map, asked: &Asked<'_>) -> Result<Call, Refusal> {
     let has_prompt = body.get("prompt").is_some_and(Json::is_string);
     let has_input = body.get("input").is_some_and(|input| !input.is_null());
     let valid = match route {
-        Route::Preserve => true,
+        Route::Preserve | Route::Relay(_) => true,
         Route::Embeddings | Route::Responses => has_input,
         _ => has_messages || has_prompt,
     };
@@ -116,13 +116,13 @@ pub fn accept(body: &Map, asked: &Asked<'_>) -> Result<Call, Refusal> {
         (Some(name), Some(wanted)) if name != wanted && model.alias.as_deref() != Some(wanted) => {
             return Err(Refusal(format!("cannot use own model - must be: {name}")));
         }
-        (None, None) if route != Route::Preserve => {
+        (None, None) if !route.passes() => {
             return refuse("model parameter not found in request, nor in gateway configuration");
         }
         _ => {}
     }
     let format = match (has_messages, has_prompt) {
-        (true, true) if !matches!(route, Route::Preserve | Route::Embeddings | Route::Responses) => {
+        (true, true) if matches!(route, Route::Chat | Route::Completions) => {
             return refuse("request matches multiple LLM request formats");
         }
         (true, _) => Route::Chat,

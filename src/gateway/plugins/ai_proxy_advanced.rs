@@ -1,15 +1,14 @@
 //! `ai-proxy-advanced`: chats in OpenAI's format, answered by one of several providers; another follows a failed one.
 
-use super::ai::{self, Question, Ready, Settings, Stop, Told, answer};
+use super::ai::{self, Asking, Asks, Question, Ready, Settings, Stop, Told};
 use super::ai_balance::{Algorithm, Board, Boards, Breaker, UnderWay};
-use super::{BodyFilter, ConfigError, Entry, Failure, Flow, Instance, Plugin};
+use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin};
 use crate::gateway::llm::Usage;
 use crate::gateway::proxy::{Body, Client, Context, Forward, ForwardError, Limits, Peer, Try, Unsent};
 use crate::value::Value;
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::header::{HOST, HeaderName};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, response};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use serde_json::Value as Json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,7 +80,7 @@ fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
     let criteria = instance.texts("balancer.failover_criteria");
     let has = |word: &str| criteria.iter().any(|known| &**known == word);
     let statuses = criteria.iter().filter_map(|word| word.strip_prefix("http_")?.parse().ok());
-    Ok(Arc::new(AiProxyAdvanced(Arc::new(Advanced {
+    Ok(Arc::new(Asking(AiProxyAdvanced(Arc::new(Advanced {
         weights: targets.iter().map(|ready| ready.target.weight).collect(),
         algorithm,
         header: HeaderName::from_bytes(header.as_bytes()).map_err(|_| {
@@ -118,35 +117,18 @@ fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
         board: instance.shared.get::<Boards>().board(instance.id, targets.len()),
         settings: Arc::new(settings),
         targets,
-    }))))
+    })))))
 }
 
 #[async_trait]
-impl Plugin for AiProxyAdvanced {
-    async fn access(&self, context: &mut Context) -> Result<Flow, Failure> {
-        let limit = ai::body_limit(&self.0.settings);
-        let Some(question) = ai::question(context, limit).await? else {
-            return ai::too_large(context, ai::dialect(&self.0.settings), limit);
-        };
+impl Asks for AiProxyAdvanced {
+    fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    async fn ask(&self, context: &mut Context, question: Question) -> Result<Flow, Failure> {
         context.forward_with(Arc::new(Forwarder { plugin: Arc::clone(&self.0), question }));
         Ok(Flow::Continue)
-    }
-
-    fn whole_response(&self, context: &Context, head: &response::Parts) -> Option<usize> {
-        answer::whole_response(context, head)
-    }
-
-    async fn response(&self, context: &mut Context, whole: &mut Response<Bytes>) -> Result<(), Failure> {
-        answer::response(context, whole);
-        Ok(())
-    }
-
-    fn response_headers(&self, context: &mut Context, head: &mut response::Parts) {
-        answer::response_headers(context, head);
-    }
-
-    fn response_body(&self, context: &mut Context, head: &response::Parts) -> Option<Box<dyn BodyFilter>> {
-        answer::response_body(context, head)
     }
 
     fn log(&self, context: &Context) {
@@ -191,7 +173,7 @@ impl Forward for Forwarder {
             left.retain(|other| *other != place);
             let more = !left.is_empty() && tries < plugin.retries;
             tries += 1;
-            let composed = match ai::compose(&plugin.settings, ready, context, &self.question) {
+            let composed = match ai::compose(&plugin.settings, ready, context, self.question.clone()) {
                 Ok(composed) => composed,
                 Err(stop) => return Err(ForwardError::Answer(Box::new(stopped(stop)))),
             };

@@ -1,24 +1,21 @@
 //! `ai-rate-limiting-advanced`: so many tokens, or so much money, in a window, for each provider and client.
 //!
 //! Tokens are only known when an answer is over: a request is refused when those before it have used up the limit.
-//! Counters are this process's own: there is one node here, so `cluster` is as `local`.
+//! Where the counters are kept does not live here (`ai_windows`).
 
 use super::ai::{Outcome, Told};
+use super::ai_windows::{Counters, Key};
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin, status};
 use crate::gateway::proxy::Context;
 use crate::value::Value;
 use async_trait::async_trait;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The plugin's line in the table.
 pub const ENTRY: Entry = Entry { name: "ai-rate-limiting-advanced", priority: 905, build };
-
-/// Beyond this many counters of one plugin, those whose windows are over are forgotten.
-const MANY: usize = 50_000;
 
 struct Limiter {
     rules: Vec<Rule>,
@@ -27,7 +24,7 @@ struct Limiter {
     hide_providers: bool,
     error_code: StatusCode,
     error_message: Box<str>,
-    counters: Arc<Counters>,
+    counters: Counters,
 }
 
 /// Limits for what some conditions hold for.
@@ -87,31 +84,10 @@ enum By {
     Path(Box<str>),
 }
 
-/// Counters by plugin id.
-#[derive(Default)]
-struct Everyone(Mutex<HashMap<Box<str>, Arc<Counters>>>);
-
-#[derive(Default)]
-struct Counters(Mutex<HashMap<Key, Window>>);
-
-/// Rule, limit, and whose counter it is.
-type Key = (usize, usize, String);
-
-#[derive(Clone, Copy, Default)]
-struct Window {
-    /// Which window since 1970.
-    number: u64,
-    used: f64,
-    before: f64,
-}
-
 fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
     let not_here = |field: &str, what: &str| {
         Err(ConfigError::new(field, format!("{what} is not executed by this gateway")))
     };
-    if instance.text("strategy") == Some("redis") {
-        return not_here("strategy", "redis");
-    }
     for field in ["custom_cost_count_function", "request_prompt_count_function"] {
         if instance.get(field).is_some() {
             return not_here(field, "a Lua function");
@@ -171,7 +147,7 @@ fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
             .text("error_message")
             .unwrap_or("AI token rate limit exceeded for provider(s): ")
             .into(),
-        counters: instance.shared.get::<Everyone>().of(instance.id),
+        counters: Counters::new(instance)?,
     }))
 }
 
@@ -241,8 +217,8 @@ impl Plugin for Limiter {
         for (place, rule) in self.rules.iter().enumerate() {
             for (owner, label) in self.owners(rule, context, None) {
                 for (index, limit) in rule.limits.iter().enumerate() {
-                    let used =
-                        self.counters.used(&(place, index, owner.clone()), limit.window, rule.sliding, now);
+                    let key = Key { rule: place, limit: index, owner: owner.clone(), window: limit.window };
+                    let used = self.counters.used(key, rule.sliding, now).await;
                     let reset = limit.window - now % limit.window;
                     if used >= limit.most {
                         wait = wait.max(reset);
@@ -297,7 +273,8 @@ impl Plugin for Limiter {
                         Measure::Completion => outcome.usage.completion.unwrap_or_default() as f64,
                         Measure::Cost => outcome.cost.unwrap_or(0.0),
                     };
-                    self.counters.add((place, index, owner.clone()), limit.window, used, now);
+                    let key = Key { rule: place, limit: index, owner: owner.clone(), window: limit.window };
+                    self.counters.add(key, used, now);
                 }
             }
         }
@@ -400,49 +377,6 @@ fn found(subject: &Subject, context: &Context) -> Vec<Box<str>> {
     }
 }
 
-impl Everyone {
-    fn of(&self, plugin: &str) -> Arc<Counters> {
-        let mut everyone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(everyone.entry(plugin.into()).or_default())
-    }
-}
-
-impl Counters {
-    fn used(&self, key: &Key, window: u64, sliding: bool, now: u64) -> f64 {
-        let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let counter = counters.get(key).copied().unwrap_or_default().at(now / window);
-        if sliding {
-            let rest = 1.0 - (now % window) as f64 / window as f64;
-            counter.used + counter.before * rest
-        } else {
-            counter.used
-        }
-    }
-
-    fn add(&self, key: Key, window: u64, used: f64, now: u64) {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counters.len() >= MANY && !counters.contains_key(&key) {
-            counters.retain(|(rule, limit, _), counter| {
-                (*rule, *limit) != (key.0, key.1) || counter.number + 1 >= now / window
-            });
-        }
-        let counter = counters.entry(key).or_default();
-        *counter = counter.at(now / window);
-        counter.used += used;
-    }
-}
-
-impl Window {
-    /// The counter in the window of this number.
-    fn at(self, number: u64) -> Window {
-        match number.checked_sub(self.number) {
-            Some(0) | None => self,
-            Some(1) => Window { number, used: 0.0, before: self.used },
-            Some(_) => Window { number, used: 0.0, before: 0.0 },
-        }
-    }
-}
-
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -468,20 +402,6 @@ fn number(value: f64) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn windows_slide_or_start_anew() {
-        let counters = Counters::default();
-        let key = || (0, 0, String::new());
-        counters.add(key(), 60, 30.0, 59);
-        assert_eq!(counters.used(&key(), 60, true, 59), 30.0);
-        assert_eq!(counters.used(&key(), 60, false, 60), 0.0);
-        assert_eq!(counters.used(&key(), 60, true, 60), 30.0);
-        assert_eq!(counters.used(&key(), 60, true, 90), 15.0);
-        counters.add(key(), 60, 10.0, 90);
-        assert_eq!(counters.used(&key(), 60, true, 90), 25.0);
-        assert_eq!(counters.used(&key(), 60, true, 500), 0.0);
-    }
 
     #[test]
     fn windows_have_their_names() {

@@ -14,6 +14,7 @@ mod ai_proxy;
 mod ai_proxy_advanced;
 mod ai_rate_limiting;
 mod ai_transformers;
+mod ai_windows;
 mod arguments;
 mod auth;
 mod basic_auth;
@@ -36,6 +37,8 @@ mod queue;
 mod rate_limiting;
 mod redirect;
 mod redis_counters;
+mod redis_server;
+pub mod references;
 mod request_size_limiting;
 mod request_termination;
 mod request_transformer;
@@ -136,6 +139,8 @@ pub struct Environment {
     pub flavor: Flavor,
     /// The built-in mock provider, to which goes whatever would go to an AI provider's own address.
     pub mock: Option<SocketAddr>,
+    /// What references to the vault `env` stand for.
+    pub variables: references::Variables,
 }
 
 /// A configuration that cannot be executed. The plugin's requests are answered with 500, and the operator is told.

@@ -2,14 +2,12 @@
 
 use super::counters::scope;
 use super::periods::Period;
+use super::redis_server::RedisServer;
 use super::{ConfigError, Instance};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script};
+use redis::Script;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// Counts one, and lets a new counter expire with its period.
 const COUNT: &str = "local n = redis.call('INCR', KEYS[1]) \
@@ -23,9 +21,7 @@ const NOTHING: &str = "00000000-0000-0000-0000-000000000000";
 
 /// A server's counters.
 pub struct RedisCounters {
-    client: Client,
-    connection: tokio::sync::Mutex<Option<ConnectionManager>>,
-    limit: Duration,
+    server: RedisServer,
     prefix: String,
     deferred: Option<Deferred>,
 }
@@ -53,31 +49,11 @@ impl RedisCounters {
     /// # Errors
     /// [`ConfigError`] when the record names no server.
     pub fn new(word: &str, instance: &Instance<'_>) -> Result<Arc<Self>, ConfigError> {
-        let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let host =
-            instance.text("redis.host").ok_or_else(|| ConfigError::new("redis.host", "it is missing"))?;
-        let text = |field: &str| instance.text(field).filter(|text| !text.is_empty()).map(escape);
-        let user = match (text("redis.username"), text("redis.password")) {
-            (user, Some(password)) => format!("{}:{password}@", user.unwrap_or_default()),
-            _ => String::new(),
-        };
-        let scheme = if instance.flag("redis.ssl") { "rediss" } else { "redis" };
-        let unchecked = instance.flag("redis.ssl") && !instance.flag("redis.ssl_verify");
-        let url = format!(
-            "{scheme}://{user}{host}:{}/{}{}",
-            instance.integer("redis.port").unwrap_or(6379),
-            instance.integer("redis.database").unwrap_or(0),
-            if unchecked { "#insecure" } else { "" },
-        );
         let (route, service) = scope(instance);
-        let limit = instance.number("redis.timeout").unwrap_or(2000.0).max(1.0);
         let every = instance.number("sync_rate").filter(|every| *every > 0.0);
         let deferred = |every| Deferred { every, known: Mutex::default() };
         Ok(Arc::new(RedisCounters {
-            // The library's words may quote the URL, which holds a password.
-            client: Client::open(url).map_err(|_| ConfigError::new("redis", "it names no server"))?,
-            connection: tokio::sync::Mutex::new(None),
-            limit: Duration::from_millis(limit as u64),
+            server: RedisServer::new(instance)?,
             prefix: format!("{word}:{}:{}", route.unwrap_or(NOTHING), service.unwrap_or(NOTHING)),
             deferred: every.and_then(|every| Duration::try_from_secs_f64(every).ok()).map(deferred),
         }))
@@ -118,11 +94,13 @@ impl RedisCounters {
     ) -> Result<Vec<u64>, String> {
         let keys: Vec<String> =
             periods.iter().map(|period| self.key(identifier, name, *period, now)).collect();
-        self.ask(async |mut connection| {
-            let counts: Vec<Option<u64>> = redis::cmd("MGET").arg(&keys).query_async(&mut connection).await?;
-            Ok(counts.into_iter().map(Option::unwrap_or_default).collect())
-        })
-        .await
+        self.server
+            .ask(async |mut connection| {
+                let counts: Vec<Option<u64>> =
+                    redis::cmd("MGET").arg(&keys).query_async(&mut connection).await?;
+                Ok(counts.into_iter().map(Option::unwrap_or_default).collect())
+            })
+            .await
     }
 
     /// Counts so many of something with this name, in every period.
@@ -147,26 +125,29 @@ impl RedisCounters {
     }
 
     async fn count(&self, keys: &[(String, Period)]) -> Result<Vec<u64>, String> {
-        self.ask(async |mut connection| {
-            let script = Script::new(COUNT);
-            let mut counts = Vec::with_capacity(keys.len());
-            for (key, period) in keys {
-                counts.push(script.key(key).arg(period.seconds()).invoke_async(&mut connection).await?);
-            }
-            Ok(counts)
-        })
-        .await
+        self.server
+            .ask(async |mut connection| {
+                let script = Script::new(COUNT);
+                let mut counts = Vec::with_capacity(keys.len());
+                for (key, period) in keys {
+                    counts.push(script.key(key).arg(period.seconds()).invoke_async(&mut connection).await?);
+                }
+                Ok(counts)
+            })
+            .await
     }
 
     async fn send(&self, counts: Vec<(String, i64, u64)>) -> Result<(), String> {
-        self.ask(async |mut connection| {
-            let script = Script::new(ADD);
-            for (key, count, seconds) in &counts {
-                let _: () = script.key(key).arg(*count).arg(*seconds).invoke_async(&mut connection).await?;
-            }
-            Ok(())
-        })
-        .await
+        self.server
+            .ask(async |mut connection| {
+                let script = Script::new(ADD);
+                for (key, count, seconds) in &counts {
+                    let _: () =
+                        script.key(key).arg(*count).arg(*seconds).invoke_async(&mut connection).await?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Tells the server after a while what was counted, and forgets it.
@@ -178,29 +159,6 @@ impl RedisCounters {
             // A server that is away costs the counts of this time, as it does with Kong.
             let _ = counters.send(deferred.settle()).await;
         });
-    }
-
-    async fn ask<T>(
-        &self,
-        act: impl AsyncFnOnce(ConnectionManager) -> Result<T, RedisError>,
-    ) -> Result<T, String> {
-        let asking = async { act(self.connection().await?).await };
-        match timeout(self.limit, asking).await {
-            Ok(Ok(answer)) => Ok(answer),
-            // The sort only: the words may quote the URL.
-            Ok(Err(error)) => Err(format!("Redis failed: {:?}", error.kind())),
-            Err(_) => Err("Redis did not answer in time".to_owned()),
-        }
-    }
-
-    async fn connection(&self) -> Result<ConnectionManager, RedisError> {
-        let mut connection = self.connection.lock().await;
-        if let Some(connection) = connection.as_ref() {
-            return Ok(connection.clone());
-        }
-        let config = ConnectionManagerConfig::new().set_number_of_retries(1);
-        let made = ConnectionManager::new_with_config(self.client.clone(), config).await?;
-        Ok(connection.insert(made).clone())
     }
 }
 

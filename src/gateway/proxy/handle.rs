@@ -218,7 +218,7 @@ impl Proxy {
     }
 
     pub(super) fn report_failure(&self, failure: &Failure) {
-        (self.options.report)(&Diagnostic::error(codes::REFUSED_REQUEST, failure.to_string()));
+        self.options.report.tell(&Diagnostic::error(codes::REFUSED_REQUEST, failure.to_string()));
     }
 }
 

@@ -4,17 +4,45 @@ use super::snapshot::Configuration;
 use crate::diagnostics::Diagnostic;
 use crate::gateway::Source;
 use crate::gateway::health::Board;
+use crate::gateway::plugins::references::Variables;
 use crate::gateway::plugins::{Environment, Shared};
 use crate::schema::Flavor;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Takes problems that only the operator should see. They never hold secrets.
-pub type Report = Arc<dyn Fn(&Diagnostic) + Send + Sync>;
+#[derive(Clone)]
+pub struct Report(Arc<dyn Fn(&Diagnostic) + Send + Sync>);
+
+impl Report {
+    /// Hands problems to this function.
+    pub fn new(take: impl Fn(&Diagnostic) + Send + Sync + 'static) -> Report {
+        Report(Arc::new(take))
+    }
+
+    /// Tells of a problem.
+    pub fn tell(&self, problem: &Diagnostic) {
+        (self.0)(problem);
+    }
+}
+
+impl Default for Report {
+    /// Drops every problem.
+    fn default() -> Self {
+        Report::new(|_| {})
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Report")
+    }
+}
 
 /// How a proxy behaves.
 #[derive(Clone)]
@@ -23,6 +51,8 @@ pub struct Options {
     pub flavor: Flavor,
     /// The built-in mock provider, to which goes whatever would go to an AI provider's own address.
     pub mock: Option<SocketAddr>,
+    /// What references to the vault `env` stand for.
+    pub variables: Variables,
     /// Takes problems: configurations that cannot be executed, failures of plugins.
     pub report: Report,
     /// How many threads serve requests; 0 stands for one a core.
@@ -36,7 +66,8 @@ impl Default for Options {
         Options {
             flavor: Flavor::Kong314,
             mock: None,
-            report: Arc::new(|_| {}),
+            variables: Variables::default(),
+            report: Report::default(),
             threads: 0,
             client_timeout: Duration::from_secs(60),
         }
@@ -76,7 +107,8 @@ impl Proxy {
         let server = format!("kong/{}", options.flavor.reported_version());
         let header =
             |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("kong"));
-        let environment = Environment { flavor: options.flavor, mock: options.mock };
+        let environment =
+            Environment { flavor: options.flavor, mock: options.mock, variables: options.variables.clone() };
         let shared = Arc::new(Shared::default());
         let first = Configuration::build(
             source.version(),
@@ -138,11 +170,18 @@ impl Proxy {
     }
 
     fn publish(&self, built: Configuration) -> Arc<Configuration> {
-        for problem in built.planes.iter().flat_map(|plane| &plane.problems) {
-            (self.options.report)(problem);
+        let before = self.current.load();
+        let known: HashSet<&str> = problems(&before).map(|problem| &*problem.message).collect();
+        for problem in problems(&built).filter(|problem| !known.contains(&*problem.message)) {
+            self.options.report.tell(problem);
         }
         let built = Arc::new(built);
         self.current.store(Arc::clone(&built));
         built
     }
+}
+
+/// What cannot be executed of a configuration.
+fn problems(configuration: &Configuration) -> impl Iterator<Item = &Diagnostic> {
+    configuration.planes.iter().flat_map(|plane| &plane.problems)
 }

@@ -35,7 +35,7 @@ pub async fn serve(listener: TcpListener, tls: bool, proxy: Arc<Proxy>, shutdown
         Ok(config) => config.map(|config| TlsAcceptor::from(Arc::new(config))),
         Err(problem) => {
             let message = format!("the proxy cannot listen with TLS: {problem}");
-            return (proxy.options.report)(&Diagnostic::error(codes::NOT_SUPPORTED, message));
+            return proxy.options.report.tell(&Diagnostic::error(codes::NOT_SUPPORTED, message));
         }
     };
     let workers = Workers::start(&proxy, acceptor.as_ref(), local, &shutdown);

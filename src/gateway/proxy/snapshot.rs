@@ -9,7 +9,9 @@ use super::scopes::{Scopes, Slot};
 use super::views::{self, Consumer, ConsumerGroup, Credential, Route, Service};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::Plane;
+use crate::gateway::plugins::references::Vaults;
 use crate::gateway::plugins::{self, ConfigError, Environment, Instance, Plugin, Shared};
+use crate::schema::Schemas;
 use crate::value::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -179,6 +181,7 @@ impl Snapshot {
         shared: &Shared,
         environment: &Environment,
     ) {
+        let vaults = Vaults::new(&environment.variables, rows(plane, "vaults").map(|row| &**row));
         for row in rows(plane, "plugins") {
             if row.get("enabled").and_then(Value::as_bool) == Some(false) {
                 continue;
@@ -190,7 +193,7 @@ impl Snapshot {
             let configured = match earlier {
                 Some(earlier) if !matches!(earlier.execution, Execution::Broken) => Arc::clone(earlier),
                 _ => {
-                    let execution = match execution(&id, &name, row, shared, environment) {
+                    let execution = match execution(&id, &name, row, shared, environment, &vaults) {
                         Ok(execution) => execution,
                         Err(error) => {
                             self.problems.push(
@@ -301,8 +304,10 @@ fn execution(
     row: &Value,
     shared: &Shared,
     environment: &Environment,
+    vaults: &Vaults<'_>,
 ) -> Result<Execution, ConfigError> {
     let Some(entry) = plugins::entry(name) else { return Ok(Execution::Skipped) };
     let config = row.get("config").unwrap_or(&Value::Null);
-    (entry.build)(&Instance { id, config, row, shared, environment }).map(Execution::Runs)
+    let config = vaults.resolve(config, || Schemas::bundled(environment.flavor).plugin(name))?;
+    (entry.build)(&Instance { id, config: &config, row, shared, environment }).map(Execution::Runs)
 }

@@ -18,6 +18,8 @@ use std::time::Instant;
 /// The largest error of a provider that is translated, in bytes; a larger one passes as it is.
 const MAX_ERROR: usize = 1024 * 1024;
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 const MODEL: HeaderName = HeaderName::from_static("x-kong-llm-model");
 
 /// A request that went to a provider, kept for its answer.
@@ -78,7 +80,7 @@ pub fn whole_response(context: &Context, head: &response::Parts) -> Option<usize
         return None;
     }
     if head.status == StatusCode::OK {
-        return (!call.streaming).then_some(MAX_ANSWER);
+        return (!call.streaming && !call.route.passes()).then_some(MAX_ANSWER);
     }
     let is_error = head.status.is_client_error() || head.status.is_server_error();
     (is_error && call.dialect.complete_answers && sent.settings.native.is_none()).then_some(MAX_ERROR)
@@ -143,7 +145,10 @@ pub fn response_headers(context: &mut Context, head: &mut response::Parts) {
             head.headers.insert(MODEL, name);
         }
     }
-    if !call.streaming || call.route == Route::Preserve || sent.settings.native.is_some() {
+    if dialect.complete_answers && sent.settings.native.is_none() {
+        name_request(head);
+    }
+    if !call.streaming || call.route.passes() || sent.settings.native.is_some() {
         return;
     }
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -158,11 +163,20 @@ pub fn response_headers(context: &mut Context, head: &mut response::Parts) {
     }
 }
 
+/// Gives a request the id that the provider gave it under the name that OpenAI's SDKs look for.
+fn name_request(head: &mut response::Parts) {
+    const OTHERS: [&str; 2] = ["request-id", "x-amzn-requestid"];
+    let id = OTHERS.iter().find_map(|name| head.headers.get(*name)).cloned();
+    if let Some(id) = id.filter(|_| !head.headers.contains_key(REQUEST_ID)) {
+        head.headers.insert(REQUEST_ID, id);
+    }
+}
+
 /// Translates a stream; stops an answer that was too large to be translated.
 pub fn response_body(context: &mut Context, head: &response::Parts) -> Option<Box<dyn BodyFilter>> {
     let Sent(sent) = sent(context)?;
     let translates = context.record.proxied && head.status == StatusCode::OK;
-    if !translates || sent.call.route == Route::Preserve {
+    if !translates || sent.call.route.passes() {
         return None;
     }
     if !sent.call.streaming {

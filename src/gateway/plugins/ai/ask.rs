@@ -34,7 +34,7 @@ pub async fn ask(
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let base = Base { method: &Method::POST, headers, query: None };
-    let composed = compose_on(base, settings, ready, context, &question).map_err(|stop| match stop {
+    let composed = compose_on(base, settings, ready, context, question).map_err(|stop| match stop {
         Stop::Refused(refusal) => refusal.0,
         Stop::Failed(failure) => failure.reason,
     })?;

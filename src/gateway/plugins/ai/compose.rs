@@ -1,7 +1,7 @@
 //! A request as it goes to a target: translation, address, credentials, signature.
 
 use super::{Question, Ready, Settings, Stop};
-use crate::gateway::llm::{self, Asked, Call, Credential, Credentials, Lookup, Route, Signed, Upstream};
+use crate::gateway::llm::{self, Asked, Call, Credential, Credentials, Lookup, Map, Route, Signed, Upstream};
 use crate::gateway::plugins::Failure;
 use crate::gateway::proxy::Context;
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub fn compose(
     settings: &Settings,
     ready: &Ready,
     context: &Context,
-    question: &Question,
+    question: Question,
 ) -> Result<Composed, Stop> {
     let mut headers = context.outbound.headers.clone();
     headers.remove(CONTENT_LENGTH);
@@ -52,7 +52,7 @@ pub(super) fn compose_on(
     settings: &Settings,
     ready: &Ready,
     context: &Context,
-    question: &Question,
+    question: Question,
 ) -> Result<Composed, Stop> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let asked = Asked {
@@ -73,8 +73,11 @@ pub(super) fn compose_on(
     if let Some(native) = settings.native.filter(|_| upstream.own) {
         native.keep_operation(path, &mut upstream.path);
     }
-    let passes = settings.native.is_some() || call.route == Route::Preserve;
-    let body = if passes { question.raw.clone() } else { translated(ready, &call, question)? };
+    let lacks_model = matches!(call.route, Route::Relay(relayed) if relayed.has_model())
+        && !question.members.is_empty()
+        && !question.members.contains_key("model");
+    let passes = settings.native.is_some() || (call.route.passes() && !lacks_model);
+    let body = if passes { question.raw } else { translated(ready, &call, question.members)? };
     let Base { method, mut headers, mut query } = base;
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if !passes {
@@ -104,8 +107,7 @@ pub(super) fn compose_on(
     Ok(Composed { call, upstream, headers, query, body })
 }
 
-fn translated(ready: &Ready, call: &Call, question: &Question) -> Result<Bytes, Stop> {
-    let mut members = question.members.clone();
+fn translated(ready: &Ready, call: &Call, mut members: Map) -> Result<Bytes, Stop> {
     for credential in llm::credentials(&ready.target) {
         if let Credential::Body(name, secret) = credential
             && !(ready.target.auth.allow_override && members.contains_key(name))
@@ -236,15 +238,15 @@ pub fn way(settings: &Settings, upstream: &Upstream) -> Way {
 }
 
 /// Puts a composed request in the place of the client's.
-pub fn replace(settings: &Settings, composed: &Composed, context: &mut Context) {
+pub fn replace(settings: &Settings, composed: Composed, context: &mut Context) {
     let way = way(settings, &composed.upstream);
     let outbound = &mut context.outbound;
     (outbound.scheme, outbound.host, outbound.port) = (way.scheme, way.host, way.port);
     outbound.host_header = way.host_header;
-    outbound.path.clone_from(&composed.upstream.path);
-    outbound.query.clone_from(&composed.query);
-    outbound.headers.clone_from(&composed.headers);
-    outbound.set_body(composed.body.clone());
+    outbound.path = composed.upstream.path;
+    outbound.query = composed.query;
+    outbound.headers = composed.headers;
+    outbound.set_body(composed.body);
 }
 
 #[cfg(test)]

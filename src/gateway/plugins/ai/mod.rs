@@ -3,13 +3,15 @@
 //! The formats themselves live in `gateway::llm`; which target is taken, and when, in `ai_proxy` and
 //! `ai_proxy_advanced`.
 
-pub mod answer;
+mod answer;
 mod ask;
+mod asking;
 mod compose;
 mod logging;
 
 pub use answer::note;
 pub use ask::ask;
+pub use asking::{Asking, Asks};
 pub use compose::{Composed, compose, replace, way};
 pub use logging::{Outcome, Told};
 
@@ -93,7 +95,7 @@ impl Ready {
             return Err(ConfigError::new(at("model.provider"), problem));
         };
         if let Some(name) = target.auth.unsupported {
-            let problem = "such credentials are not resolved by this gateway";
+            let problem = "this gateway has no identity of its own at a cloud; give it a credential instead";
             return Err(ConfigError::new(at(&format!("auth.{name}")), problem));
         }
         let options = &target.model.options;
@@ -101,8 +103,10 @@ impl Ready {
             let problem = "is missing; this gateway does not read AWS's environment variables";
             return Err(ConfigError::new(at("model.options.bedrock.aws_region"), problem));
         }
-        if target.route == Route::Other {
-            let problem = format!("{} is not executed by this gateway", target.route_type);
+        let relays = !matches!(target.route, Route::Relay(_)) || provider.relays();
+        if target.route == Route::Other || !relays {
+            let problem =
+                format!("{} is not executed by this gateway for {}", target.route_type, provider.name());
             return Err(ConfigError::new(at("route_type"), problem));
         }
         match settings.native {
@@ -168,6 +172,7 @@ pub fn refused(context: &Context, status: StatusCode, message: &str) -> Result<F
 }
 
 /// The client's body and what it says; empty when it says nothing that an AI plugin can read.
+#[derive(Clone, Default)]
 pub struct Question {
     /// The body as it came.
     pub raw: Bytes,
@@ -180,6 +185,10 @@ pub struct Question {
 /// # Errors
 /// When the client breaks off.
 pub async fn question(context: &mut Context, limit: usize) -> Result<Option<Question>, Failure> {
+    let kind = context.inbound.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    // files are not what the limit is for
+    let is_form = kind.is_some_and(|kind| kind.starts_with("multipart/form-data"));
+    let limit = if is_form { limit.max(llm::UNLIMITED) } else { limit };
     let raw = match context.request_body(limit).await {
         Ok(raw) => raw,
         Err(BodyError::TooLarge { .. }) => return Ok(None),
