@@ -3,14 +3,17 @@
 //! What does not live here: what to change (`plan`), requests (`control_plane`), and showing progress (`cli`,
 //! `report`), which listen to [`Event`]s and read the [`Outcome`].
 
+mod journal;
 mod run;
 
 #[cfg(test)]
 mod tests;
 
+pub use journal::{Command, Journal, Part, Writer};
 pub use run::{Options, run};
 
 use crate::control_plane::Error;
+use crate::plan::Plan;
 
 /// What became of one change of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,25 +51,15 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What becomes of a plan that is not run at all.
+    pub fn untouched(plan: &Plan) -> Self {
+        let statuses = plan.changes.iter().map(|_| Status::NotTried(Reason::Stopped)).collect();
+        Outcome { statuses, ..Outcome::default() }
+    }
+
     /// How many changes the control plane has now.
     pub fn done(&self) -> usize {
         self.statuses.iter().filter(|status| matches!(status, Status::Done)).count()
-    }
-
-    /// The changes that failed, as (index, error), in the plan's order.
-    pub fn failed(&self) -> impl Iterator<Item = (usize, &Error)> {
-        self.statuses.iter().enumerate().filter_map(|(index, status)| match status {
-            Status::Failed(error) => Some((index, error)),
-            _ => None,
-        })
-    }
-
-    /// The changes that were not tried, as (index, reason), in the plan's order.
-    pub fn not_tried(&self) -> impl Iterator<Item = (usize, Reason)> + '_ {
-        self.statuses.iter().enumerate().filter_map(|(index, status)| match status {
-            Status::NotTried(reason) => Some((index, *reason)),
-            _ => None,
-        })
     }
 
     /// Whether everything was done.

@@ -33,6 +33,12 @@ impl Environment {
         self.0.insert(name.to_owned(), text.to_owned());
     }
 
+    /// The folder for what a program keeps between runs, as the XDG base directories have it.
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        let set = self.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        set.or_else(|| Some(self.home()?.join(".local/state"))).map(|state| state.join("foredeck"))
+    }
+
     /// The user's home folder.
     pub fn home(&self) -> Option<PathBuf> {
         ["HOME", "USERPROFILE"]

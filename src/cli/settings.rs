@@ -59,6 +59,8 @@ pub struct Settings {
     pub tls: Tls,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Where journals and records of runs are kept; `None` for nowhere.
+    pub state_folder: Option<PathBuf>,
     /// Whether the flags alone ask for Konnect; see [`Settings::uses_konnect`].
     asks_for_konnect: bool,
 }
@@ -93,7 +95,7 @@ impl Context {
         let layered = globals::layer(matches, &environment)?;
         let console = Console::new(layered.globals.no_color, layered.globals.verbose);
         console.problems(&layered.warnings, &Default::default());
-        let settings = Settings::new(&layered)?;
+        let settings = Settings { state_folder: environment.state_folder(), ..Settings::new(&layered)? };
         let flags = layered.globals.konnect_token.iter().filter(|_| layered.flags.contains("konnect-token"));
         let konnect_token_flags = flags.map(|text| secret("konnect-token", text)).collect();
         let mut arguments = matches;
@@ -144,6 +146,7 @@ impl Settings {
             skip_workspace_crud: given.skip_workspace_crud,
             konnect: Konnect { addr: without_login(konnect_addr), token, control_plane },
             tls,
+            state_folder: None,
             timeout: Duration::from_secs(u64::from(given.timeout)),
         })
     }
@@ -162,6 +165,7 @@ impl Settings {
                 control_plane: None,
             },
             tls: Tls::default(),
+            state_folder: None,
             timeout: Duration::from_secs(30),
             asks_for_konnect: false,
         })

@@ -140,7 +140,8 @@ impl SavedPlan {
 }
 
 impl MadeFor {
-    fn name(&self) -> String {
+    /// The control plane as messages name it.
+    pub fn name(&self) -> String {
         let mut name = self.address.clone();
         for (word, value) in [("workspace", &self.workspace), ("control plane", &self.control_plane)] {
             if let Some(value) = value {

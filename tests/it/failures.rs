@@ -11,7 +11,7 @@ const STATE: &str = "_format_version: \"3.0\"\nservices:\n- {name: one, host: h.
 
 /// What a [`Relay`] does with a request in place of passing it on.
 #[derive(Clone, Copy)]
-enum Fault {
+pub enum Fault {
     /// Answers with this status.
     Status(u16),
     /// Answers 429 and asks to wait a second.
@@ -21,15 +21,18 @@ enum Fault {
 }
 
 /// A relay before a gateway that fails the requests that a test names.
-struct Relay {
-    address: String,
+pub struct Relay {
+    pub address: String,
     writes: Arc<AtomicUsize>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Relay {
     /// `choose` gets the request line and how many writes came before.
-    fn before(gateway: &str, choose: impl Fn(&str, usize) -> Option<Fault> + Send + Sync + 'static) -> Relay {
+    pub fn before(
+        gateway: &str,
+        choose: impl Fn(&str, usize) -> Option<Fault> + Send + Sync + 'static,
+    ) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let target = gateway.trim_start_matches("http://").to_owned();
@@ -85,7 +88,7 @@ impl Relay {
         Ok(())
     }
 
-    fn run(&self, folder: &Folder, arguments: &[&str]) -> crate::support::Output {
+    pub fn run(&self, folder: &Folder, arguments: &[&str]) -> crate::support::Output {
         folder.run(arguments, &[("DECK_KONG_ADDR", &self.address)])
     }
 }

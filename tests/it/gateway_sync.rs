@@ -196,3 +196,24 @@ fn workspaces_are_made_and_kept_apart() {
     let blue = std::fs::read_to_string(folder.path().join("blue.yaml")).unwrap();
     assert!(blue.contains("_workspace: blue") && blue.contains("name: s"), "{blue}");
 }
+
+#[test]
+fn several_workspaces_are_one_run() {
+    let gateway = Gateway::start();
+    let folder = Folder::new();
+    for name in ["blue", "green"] {
+        let state = format!(
+            "_format_version: \"3.0\"\n_workspace: {name}\nservices: [{{name: of-{name}, host: h.test}}]\n"
+        );
+        folder.write(&format!("{name}.yaml"), &state);
+    }
+    let sync = gateway.run(&folder, &["gateway", "sync", "blue.yaml", "green.yaml"], &[]).expect(0);
+    assert!(sync.stdout.contains("Workspace green:\ncreating service of-green"), "{}", sync.stdout);
+    assert!(sync.stdout.contains("Created: 2"), "{}", sync.stdout);
+    is_in_sync(&gateway, &folder, "blue.yaml", &[]);
+    let reset =
+        gateway.run(&folder, &["gateway", "reset", "--all-workspaces", "--force", "--json-output"], &[]);
+    assert_eq!(reset.expect(0).json()["summary"]["deleting"], 2);
+    let diff = ["gateway", "diff", "blue.yaml", "green.yaml", "--json-output"];
+    assert_eq!(gateway.run(&folder, &diff, &[]).expect(0).json()["summary"]["creating"], 2);
+}

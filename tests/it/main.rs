@@ -20,6 +20,7 @@ mod failures;
 mod file_validate;
 mod former;
 mod gateway_sync;
+mod interruptions;
 mod konnect_api;
 mod proxy;
 mod random_states;

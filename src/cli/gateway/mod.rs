@@ -4,10 +4,12 @@
 
 mod dump;
 mod flags;
+mod journal;
 mod output;
 mod ping;
 mod planning;
 mod reset;
+mod resume;
 mod saved;
 mod session;
 mod sync;
@@ -46,6 +48,8 @@ pub enum Gateway {
     Validate(validate::Args),
     /// Check that the gateway answers
     Ping(ping::Args),
+    /// Go on with a run that was interrupted or failed
+    Resume(resume::Args),
     /// Delete everything that the gateway holds
     Reset(reset::Args),
 }
@@ -69,6 +73,7 @@ pub async fn perform(command: &Gateway, context: &Context) -> Outcome {
         Gateway::Dump(args) => dump::run(args, context).await,
         Gateway::Validate(args) => validate::run(args, context).await,
         Gateway::Ping(args) => ping::run(args, context).await,
+        Gateway::Resume(args) => resume::run(args, context).await,
         Gateway::Reset(args) => reset::run(args, context).await,
     }
 }

@@ -1,6 +1,7 @@
 //! What the writing commands print: the plan, what became of it, problems; and the exit code.
 
 use super::super::{Context, Failure, Outcome, files};
+use super::planning::Planned;
 use crate::apply::{self, Reason, Status};
 use crate::diagnostics::{self, Diagnostic, SourceMap, codes};
 use crate::plan::Plan;
@@ -102,14 +103,25 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// Prints what is planned, before anything is done.
-    pub fn planned(&self, plan: &Plan) {
+    /// Prints what is planned, before anything is done; for one of several workspaces under its name.
+    pub fn planned(&self, part: &Planned, several: bool) {
         if !self.is_for_people() || self.output.silence_events {
             return;
         }
+        if several {
+            let name = part.session.aim.workspace.as_deref().unwrap_or("default");
+            self.context.console.out(&format!("Workspace {name}:\n"));
+        }
         let options = self.text_options();
-        for change in plan.asked() {
+        for change in part.plan.asked() {
             self.context.console.out(&report::change_text(change, &options));
+        }
+    }
+
+    /// Says something beside the result, where people read it.
+    pub fn note(&self, text: &str) {
+        if self.is_for_people() {
+            self.context.console.err(text);
         }
     }
 
@@ -198,8 +210,9 @@ pub fn problems(plan: &Plan, outcome: &apply::Outcome) -> Vec<Diagnostic> {
         Some(Diagnostic::error(error.code(), format!("undoing the change of {what} failed: {error}")))
     });
     let interrupted = outcome.interrupted.then(|| {
-        Diagnostic::error(codes::INTERRUPTED, "the run was interrupted before its end")
-            .help("run the same command again: it goes on where this one stopped")
+        Diagnostic::error(codes::INTERRUPTED, "the run was interrupted before its end").help(
+            "run the same command again, or `foredeck gateway resume`: it goes on where this one stopped",
+        )
     });
     left.chain(interrupted).collect()
 }

@@ -3,6 +3,7 @@
 use super::super::{Context, Failure};
 use super::flags::{Inputs, Kinds, Requests, Scope};
 use super::session::{Aim, Session};
+use crate::apply::Command;
 use crate::control_plane::{self, Arrival, ControlPlane, Error, Wanted};
 use crate::diagnostics::{Diagnostic, SourceMap, codes};
 use crate::document::{self, Documents};
@@ -75,6 +76,11 @@ pub struct Passwords {
     pub skip_hash_for_basic_auth: bool,
 }
 
+/// The ids of a run that continues no other.
+pub fn fresh_ids(_: &MadeFor) -> Result<Ids, Failure> {
+    Ok(Ids::default())
+}
+
 /// What is planned, from where.
 pub struct Job<'a> {
     /// What shapes the plan.
@@ -82,7 +88,7 @@ pub struct Job<'a> {
     /// How requests are made.
     pub requests: &'a Requests,
     /// Whether what is not in the files is deleted.
-    pub delete: bool,
+    pub command: Command,
 }
 
 /// A plan, with the control plane that it is for.
@@ -97,18 +103,6 @@ pub struct Planned {
     pub warnings: Vec<Diagnostic>,
     /// The texts of the files.
     pub sources: SourceMap,
-}
-
-impl Planned {
-    /// The control plane, as saved plans name it.
-    pub fn made_for(&self) -> MadeFor {
-        let Session { plane, aim, .. } = &self.session;
-        MadeFor {
-            address: plane.address().to_owned(),
-            workspace: aim.workspace.clone(),
-            control_plane: aim.control_plane.clone(),
-        }
-    }
 }
 
 /// Makes the ids of new entities: first those that an earlier plan made, as far as nothing has them yet.
@@ -159,10 +153,29 @@ fn kinds(flags: &Kinds, settings: &document::Settings) -> Kinds {
 }
 
 impl Job<'_> {
-    /// Reads the files, connects, and compares.
-    pub async fn plan(&self, context: &Context, mut ids: Ids) -> Result<Planned, Failure> {
+    /// Reads the files, connects, and compares: one plan for each workspace, all of them before anything is written.
+    /// `ids` gives the ids for new entities of a control plane.
+    pub async fn plan(
+        &self,
+        context: &Context,
+        ids: &dyn Fn(&MadeFor) -> Result<Ids, Failure>,
+    ) -> Result<Vec<Planned>, Failure> {
+        let Shape { inputs, scope, .. } = self.shape;
+        let documents = read(inputs, context, &scope.select_tag, self.command == Command::Apply)?;
+        let mut parts = Vec::new();
+        for documents in documents.by_workspace() {
+            parts.push(self.part(context, &documents, ids).await?);
+        }
+        Ok(parts)
+    }
+
+    async fn part(
+        &self,
+        context: &Context,
+        documents: &Documents,
+        ids: &dyn Fn(&MadeFor) -> Result<Ids, Failure>,
+    ) -> Result<Planned, Failure> {
         let Shape { inputs, scope, planning, passwords } = self.shape;
-        let documents = read(inputs, context, &scope.select_tag, !self.delete)?;
         let settings = documents.settings();
         if planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides {
             return Err(Failure::new(
@@ -175,9 +188,10 @@ impl Job<'_> {
         let skip_hash = passwords.skip_hash_for_basic_auth || settings.skip_hash_for_basic_auth;
         let requests = Requests { skip_hash, ..self.requests.clone() };
         let mut session = Session::open(context, &requests, aim).await?;
+        let mut ids = ids(&session.made_for())?;
         let scope = Scope { kinds: kinds(&scope.kinds, settings), ..scope.clone() };
         let options = plan::Options {
-            delete: self.delete,
+            delete: self.command == Command::Sync,
             adopt: planning.adopt,
             skip: scope.skipped(&session.schemas),
         };

@@ -5,7 +5,7 @@ use super::flags::{Kinds, Requests, Scope};
 use super::output::{Output, Printer};
 use super::planning::{Ids, Planned, Planning, compare, no_plugins, nothing};
 use super::session::{Aim, Session};
-use super::write::{Writing, write};
+use super::write::{Run, Writing};
 use crate::diagnostics::{SourceMap, codes};
 use crate::plan;
 
@@ -64,19 +64,19 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
         let failure = Failure::new(codes::REFUSED_DELETE, "reset deletes everything and was not confirmed");
         return printer.failed(failure.help("add --force to go on without being asked"));
     }
-    let mut exit = super::super::Exit::Success;
-    for workspace in workspaces(args, context).await? {
-        match plan(args, context, workspace.as_deref()).await {
-            Ok(planned) => {
-                let ended = write(planned, &args.requests, &Writing::default(), &printer, context).await?;
-                if ended != super::super::Exit::Success {
-                    exit = ended;
-                }
-            }
-            Err(failure) => return printer.failed(failure),
+    let planned = async {
+        let mut parts = Vec::new();
+        for workspace in workspaces(args, context).await? {
+            parts.push(plan(args, context, workspace.as_deref()).await?);
         }
+        Ok(parts)
+    };
+    let writing = Writing::default();
+    let run = Run { requests: &args.requests, writing: &writing, printer: &printer, context };
+    match planned.await {
+        Ok(parts) => run.write(parts, None).await,
+        Err(failure) => printer.failed(failure),
     }
-    Ok(exit)
 }
 
 /// The workspaces to go through; `None` is the one that the settings name.

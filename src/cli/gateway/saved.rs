@@ -6,13 +6,14 @@ use super::super::settings::read_small;
 use super::super::{Context, Failure, arguments, files, spelling};
 use super::flags::Requests;
 use super::planning::{Ids, Job, Planned, Shape};
+use crate::apply;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::plan::SavedPlan;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use std::path::Path;
 
-/// The largest saved plan that is read, in bytes: some hundred thousand changes.
-const LARGEST: u64 = 1 << 30;
+/// The largest saved plan or journal that is read, in bytes: some hundred thousand changes.
+pub const LARGEST: u64 = 1 << 30;
 
 /// The command line of what shapes a plan.
 fn shape() -> Command {
@@ -33,18 +34,24 @@ pub fn shape_of(arguments: &[String]) -> Result<Shape, Failure> {
 }
 
 /// Saves a plan.
-pub fn write(path: &Path, planned: &Planned, context: &Context) -> Result<(), Failure> {
-    let saved = SavedPlan::new(
-        &planned.plan,
-        planned.made_for(),
-        arguments(&context.arguments),
-        planned.new_ids.clone(),
-    );
+pub fn write(path: &Path, parts: &[Planned], context: &Context) -> Result<(), Failure> {
+    let [part] = parts else {
+        let failure =
+            Failure::new(codes::USAGE, "the files are for several workspaces, and a plan is saved for one");
+        return Err(failure.help("save one plan for the files of each workspace"));
+    };
+    let arguments = arguments(&context.arguments);
+    let saved = SavedPlan::new(&part.plan, part.session.made_for(), arguments, part.new_ids.clone());
     files::write_private(path, saved.text().as_bytes())
 }
 
-/// Plans anew what a saved plan was made from, and refuses unless that gives the same plan.
-pub async fn plan(path: &Path, requests: &Requests, context: &Context) -> Result<Planned, Failure> {
+/// Plans anew what a saved plan was made from, and refuses unless that gives the same plan. Also gives the arguments
+/// that shape it.
+pub async fn plan(
+    path: &Path,
+    requests: &Requests,
+    context: &Context,
+) -> Result<(Vec<Planned>, Vec<String>), Failure> {
     let own: Vec<String> = arguments(&context.arguments).into_iter().filter(|text| text != "--").collect();
     if !own.is_empty() {
         return Err(Failure::new(codes::USAGE, "a saved plan holds its files and flags itself")
@@ -52,14 +59,15 @@ pub async fn plan(path: &Path, requests: &Requests, context: &Context) -> Result
     }
     let saved = SavedPlan::read(&read_small(path, LARGEST)?)?;
     let shape = shape_of(&saved.arguments)?;
-    let job = Job { shape: &shape, requests, delete: true };
-    let planned = job.plan(context, Ids::after(&saved.new_ids)).await?;
-    let differences = saved.differences(&planned.plan, &planned.made_for());
-    if differences.is_empty() { Ok(planned) } else { Err(named_once(differences)) }
+    let job = Job { shape: &shape, requests, command: apply::Command::Sync };
+    let parts = job.plan(context, &|_| Ok(Ids::after(&saved.new_ids))).await?;
+    let differences = parts.iter().flat_map(|part| saved.differences(&part.plan, &part.session.made_for()));
+    let differences: Vec<Diagnostic> = differences.collect();
+    if differences.is_empty() { Ok((parts, saved.arguments)) } else { Err(named_once(differences)) }
 }
 
 /// The differences as one failure; the help, which all of them share, stands at the last.
-fn named_once(mut differences: Vec<Diagnostic>) -> Failure {
+pub fn named_once(mut differences: Vec<Diagnostic>) -> Failure {
     let last = differences.len().saturating_sub(1);
     differences.iter_mut().take(last).for_each(|difference| difference.help.clear());
     differences.into()

@@ -5,6 +5,7 @@ use super::super::{Context, DEFAULT_CONTROL_PLANE};
 use super::flags::Requests;
 use crate::control_plane::{self, Client, Connection, ControlPlane, Error, Info, Tls};
 use crate::diagnostics::{Diagnostic, codes};
+use crate::plan::MadeFor;
 use crate::schema::Schemas;
 use crate::value::{Origin, Secret};
 use std::collections::BTreeSet;
@@ -108,6 +109,15 @@ impl Session {
         })?;
         self.schemas = Arc::new(live);
         Ok(())
+    }
+
+    /// The control plane, as saved plans and journals name it.
+    pub fn made_for(&self) -> MadeFor {
+        MadeFor {
+            address: self.plane.address().to_owned(),
+            workspace: self.aim.workspace.clone(),
+            control_plane: self.aim.control_plane.clone(),
+        }
     }
 
     /// How many requests may be under way at once.

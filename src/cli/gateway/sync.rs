@@ -3,9 +3,10 @@
 use super::super::{Context, Exit, Outcome};
 use super::flags::{Inputs, Kinds, Requests, Scope};
 use super::output::{Output, Printer, Results};
-use super::planning::{Ids, Job, Passwords, Planning, Shape};
+use super::planning::{Job, Passwords, Planning, Shape, fresh_ids};
 use super::saved;
-use super::write::{Writing, write};
+use super::write::{Run, Writing};
+use crate::apply::Command;
 use std::path::PathBuf;
 
 /// The arguments of `gateway sync`.
@@ -66,20 +67,25 @@ pub struct DiffArgs {
 /// Shows what a sync would change.
 pub async fn diff(args: &DiffArgs, context: &Context) -> Outcome {
     let printer = Printer::new(context, &args.output);
-    let job = Job { shape: &args.shape, requests: &args.requests, delete: true };
-    let planned = match job.plan(context, Ids::default()).await {
-        Ok(planned) => planned,
+    let job = Job { shape: &args.shape, requests: &args.requests, command: Command::Sync };
+    let planned = async {
+        let parts = job.plan(context, &fresh_ids).await?;
+        if let Some(path) = &args.out {
+            saved::write(path, &parts, context)?;
+        }
+        Ok(parts)
+    };
+    let parts = match planned.await {
+        Ok(parts) => parts,
         Err(failure) => return printer.failed(failure),
     };
-    if let Some(path) = &args.out
-        && let Err(failure) = saved::write(path, &planned, context)
-    {
-        return printer.failed(failure);
-    }
-    printer.planned(&planned.plan);
-    let differs = !planned.plan.is_empty() || !planned.session.exists;
+    let differs = parts.iter().any(|part| !part.plan.is_empty() || !part.session.exists);
     let mut results = Results::default();
-    results.add(planned.plan, None, planned.warnings, planned.sources);
+    let several = parts.len() > 1;
+    for part in parts {
+        printer.planned(&part, several);
+        results.add(part.plan, None, part.warnings, part.sources);
+    }
     printer.finished(&results)?;
     Ok(if differs && args.non_zero_exit_code { Exit::Differences } else { Exit::Success })
 }
@@ -90,12 +96,14 @@ pub async fn sync(args: &SyncArgs, context: &Context) -> Outcome {
     let planned = match &args.plan {
         Some(path) => saved::plan(path, &args.requests, context).await,
         None => {
-            let job = Job { shape: &args.shape, requests: &args.requests, delete: true };
-            job.plan(context, Ids::default()).await
+            let job = Job { shape: &args.shape, requests: &args.requests, command: Command::Sync };
+            let parts = job.plan(context, &fresh_ids).await;
+            parts.map(|parts| (parts, saved::arguments(&context.arguments)))
         }
     };
+    let run = Run { requests: &args.requests, writing: &args.writing, printer: &printer, context };
     match planned {
-        Ok(planned) => write(planned, &args.requests, &args.writing, &printer, context).await,
+        Ok((parts, arguments)) => run.write(parts, Some((Command::Sync, arguments))).await,
         Err(failure) => printer.failed(failure),
     }
 }
@@ -109,9 +117,10 @@ pub async fn apply(args: &ApplyArgs, context: &Context) -> Outcome {
         planning: args.planning.clone(),
         passwords: args.passwords.clone(),
     };
-    let job = Job { shape: &shape, requests: &args.requests, delete: false };
-    match job.plan(context, Ids::default()).await {
-        Ok(planned) => write(planned, &args.requests, &args.writing, &printer, context).await,
+    let job = Job { shape: &shape, requests: &args.requests, command: Command::Apply };
+    let run = Run { requests: &args.requests, writing: &args.writing, printer: &printer, context };
+    match job.plan(context, &fresh_ids).await {
+        Ok(parts) => run.write(parts, Some((Command::Apply, saved::arguments(&context.arguments)))).await,
         Err(failure) => printer.failed(failure),
     }
 }

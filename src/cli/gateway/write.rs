@@ -2,9 +2,12 @@
 
 use super::super::{Console, Context, Exit, Outcome};
 use super::flags::Requests;
+use super::journal::{self, Journal};
 use super::output::{self, Printer, Results};
 use super::planning::Planned;
-use crate::apply::{self, Event};
+use super::session::Session;
+use crate::apply::{self, Command, Event};
+use crate::diagnostics::Diagnostic;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -19,49 +22,109 @@ pub struct Writing {
     /// Seconds to wait after each change before those that depend on it, for clusters that copy slowly
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub db_update_propagation_delay: u32,
+
+    #[command(flatten)]
+    pub journal: journal::Place,
 }
 
-/// Carries a plan out and prints what became of it.
-pub async fn write(
-    planned: Planned,
-    requests: &Requests,
-    writing: &Writing,
-    printer: &Printer<'_>,
-    context: &Context,
-) -> Outcome {
-    let Planned { session, plan, warnings, sources, .. } = planned;
-    if !session.exists
-        && let Err(error) = session.plane.create_workspace().await
-    {
-        return printer.failed(session.explain(&error).into());
-    }
-    printer.planned(&plan);
-    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-    let signals = tokio::spawn(watch_signals(stop.clone(), abort.clone(), context.console));
-    let options = apply::Options {
-        parallelism: requests.parallelism.into(),
-        rollback_on_error: writing.rollback_on_error,
-        verify: true,
-        propagation_delay: Duration::from_secs(writing.db_update_propagation_delay.into()),
-        stop,
-        abort,
-    };
-    let bar = output::progress(context, &plan, printer.is_for_people());
-    let mut events = |event: Event<'_>| {
-        if let Event::Finished { .. } = event {
-            bar.inc(1);
+/// A run that writes.
+pub struct Run<'a> {
+    /// How requests are made.
+    pub requests: &'a Requests,
+    /// How changes are written.
+    pub writing: &'a Writing,
+    /// Who shows the result.
+    pub printer: &'a Printer<'a>,
+    /// Settings, console, environment.
+    pub context: &'a Context,
+}
+
+impl Run<'_> {
+    /// Carries plans out, one after the other, and prints what became of them. A failure of one keeps the next from
+    /// being tried. `resumable`: the command and arguments with which the run can be gone on with.
+    pub async fn write(&self, parts: Vec<Planned>, resumable: Option<(Command, Vec<String>)>) -> Outcome {
+        let journal = match resumable {
+            Some((command, arguments)) => {
+                Journal::begin(&self.writing.journal, command, arguments, &parts, self.context)
+            }
+            None => Ok(None),
+        };
+        let mut journal = match journal {
+            Ok(journal) => journal,
+            Err(failure) => return self.printer.failed(failure),
+        };
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let signals = tokio::spawn(watch_signals(stop.clone(), abort.clone(), self.context.console));
+        let options = apply::Options {
+            parallelism: self.requests.parallelism.into(),
+            rollback_on_error: self.writing.rollback_on_error,
+            verify: true,
+            propagation_delay: Duration::from_secs(self.writing.db_update_propagation_delay.into()),
+            stop,
+            abort,
+        };
+        let mut results = Results::default();
+        let (mut complete, mut changed) = (true, false);
+        let several = parts.len() > 1;
+        for (n, part) in parts.into_iter().enumerate() {
+            self.printer.planned(&part, several);
+            let mut problems = part.warnings.clone();
+            let mut keep = |event: &Event<'_>| {
+                if let Some(journal) = &mut journal {
+                    journal.event(n, event);
+                }
+            };
+            let outcome = match self.prepare(&part, complete).await {
+                Ok(true) => self.carry_out(&part, &options, &mut keep).await,
+                Ok(false) => apply::Outcome::untouched(&part.plan),
+                Err(problem) => {
+                    problems.push(problem);
+                    complete = false;
+                    apply::Outcome::untouched(&part.plan)
+                }
+            };
+            complete &= outcome.complete();
+            changed |= outcome.changed();
+            problems.extend(output::problems(&part.plan, &outcome));
+            let fates = output::fates(&part.plan, &outcome);
+            results.add(part.plan, Some(fates), problems, part.sources);
         }
-    };
-    let outcome = apply::run(&plan, &session.schemas, &session.plane, &options, &mut events).await;
-    bar.finish_and_clear();
-    signals.abort();
-    let mut problems = warnings;
-    problems.extend(output::problems(&plan, &outcome));
-    let fates = output::fates(&plan, &outcome);
-    let mut results = Results::default();
-    results.add(plan, Some(fates), problems, sources);
-    printer.finished(&results)?;
-    Ok(Exit::from(&outcome))
+        signals.abort();
+        let undone = self.writing.rollback_on_error && !changed;
+        let left = journal.and_then(|journal| journal.end(complete || undone));
+        self.printer.finished(&results)?;
+        if let Some(file) = left {
+            self.printer.note(&format!("`foredeck gateway resume{file}` goes on where this run stopped.\n"));
+        }
+        Ok(Exit::of(complete, changed))
+    }
+
+    /// Makes the workspace where it is missing. Whether the plan is to be carried out: not after an earlier failure.
+    async fn prepare(&self, part: &Planned, complete: bool) -> Result<bool, Diagnostic> {
+        if complete && !part.session.exists {
+            part.session.plane.create_workspace().await.map_err(|error| part.session.explain(&error))?;
+        }
+        Ok(complete)
+    }
+
+    async fn carry_out(
+        &self,
+        part: &Planned,
+        options: &apply::Options,
+        keep: &mut (dyn FnMut(&Event<'_>) + Send),
+    ) -> apply::Outcome {
+        let bar = output::progress(self.context, &part.plan, self.printer.is_for_people());
+        let mut events = |event: Event<'_>| {
+            keep(&event);
+            if let Event::Finished { .. } = event {
+                bar.inc(1);
+            }
+        };
+        let Session { schemas, plane, .. } = &part.session;
+        let outcome = apply::run(&part.plan, schemas, plane, options, &mut events).await;
+        bar.finish_and_clear();
+        outcome
+    }
 }
 
 /// The first Ctrl-C or SIGTERM lets what is under way finish; the second gives it up.
