@@ -250,6 +250,9 @@ impl Gateway {
         let (tokens, rate) = (options.konnect_tokens.clone(), options.konnect_rate_limit);
         let api = Konnect::new(options.flavor, store.clone(), tokens, rate);
         spawn(konnect, addresses.konnect, Arc::new(api));
+        if let Some(proxy) = &proxy {
+            tasks.spawn(proxy::watch(Arc::clone(proxy), shutdown.clone()));
+        }
         for (listener, secure) in [(plain, false), (tls, true)] {
             if let (Some(listener), Some(proxy)) = (listener, &proxy) {
                 tasks.spawn(proxy::serve(listener, secure, Arc::clone(proxy), shutdown.clone()));

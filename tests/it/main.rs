@@ -23,6 +23,8 @@ mod gateway_sync;
 mod interruptions;
 mod konnect_api;
 mod proxy;
+mod proxy_plugins;
+mod proxy_protocols;
 mod random_states;
 mod reference;
 mod saved_plans;

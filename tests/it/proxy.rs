@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// An upstream that answers every request with the same bytes and then closes, and keeps what it was sent.
-struct Upstream {
-    url: String,
-    seen: Arc<Mutex<Vec<String>>>,
+pub struct Upstream {
+    pub url: String,
+    pub seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Upstream {
-    fn answering(answer: &'static [u8]) -> Self {
+    pub fn answering(answer: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -37,14 +37,16 @@ impl Upstream {
         Upstream { url, seen }
     }
 
-    fn last(&self) -> String {
+    /// The last request.
+    pub fn last(&self) -> String {
         self.seen.lock().unwrap().last().cloned().unwrap_or_default()
     }
 }
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+pub const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
-fn gateway(upstream: &Upstream, service: Json) -> Gateway {
+/// A gateway with the service `s` for this upstream and the route `r` for `/r`.
+pub fn gateway(upstream: &Upstream, service: Json) -> Gateway {
     let gateway = Gateway::start();
     let mut body = json!({"url": upstream.url, "retries": 0});
     body.as_object_mut().unwrap().extend(service.as_object().cloned().unwrap_or_default());
@@ -53,12 +55,12 @@ fn gateway(upstream: &Upstream, service: Json) -> Gateway {
     gateway
 }
 
-fn put(gateway: &Gateway, path: &str, body: &Json) {
+pub fn put(gateway: &Gateway, path: &str, body: &Json) {
     let answer = http("PUT", &format!("{}{path}", gateway.admin), &[], body);
     assert_eq!(answer.status, 200, "{path}: {}", answer.text);
 }
 
-fn plugin(gateway: &Gateway, body: &Json) {
+pub fn plugin(gateway: &Gateway, body: &Json) {
     let answer = http("POST", &format!("{}/routes/r/plugins", gateway.admin), &[], body);
     assert_eq!(answer.status, 201, "{}", answer.text);
 }

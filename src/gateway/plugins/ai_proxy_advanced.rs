@@ -252,8 +252,10 @@ impl Advanced {
             .resolve(&way.host, way.port, 0)
             .await
             .map_err(|reason| Unsent { reason, request: Some(Box::default()) })?;
-        let server_name = (&*way.scheme == "https").then(|| way.host.clone());
-        let peer = Peer { address, server_name, verify: self.limits.verify, http2: false };
+        let peer = match &*way.scheme {
+            "https" => Peer::tls(address, way.host.clone(), self.limits.verify),
+            _ => Peer::plain(address),
+        };
         let answer = client.send_to(&peer, request, &self.limits).await;
         let failure = answer.as_ref().err().map(|unsent| unsent.reason.to_string());
         context.record.tries.push(Try { ip: address.ip(), port: address.port(), failure });

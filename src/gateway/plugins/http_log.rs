@@ -6,7 +6,7 @@ use crate::gateway::proxy::{Body, Client, Context, Limits};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Uri};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,19 +32,10 @@ struct Endpoint {
 }
 
 fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
-    log_entry::refuse_lua(instance)?;
     let invalid = || ConfigError::new("http_endpoint", "it is no URL");
     let mut url =
         url::Url::parse(instance.text("http_endpoint").unwrap_or_default()).map_err(|_| invalid())?;
-    let mut headers = HeaderMap::new();
-    if let Some(configured) = instance.get("headers").and_then(|headers| headers.as_object()) {
-        for (name, value) in configured {
-            let value = value.exposed_str().and_then(|value| HeaderValue::from_str(value).ok());
-            if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
-                headers.insert(name, value);
-            }
-        }
-    }
+    let mut headers = instance.headers("headers");
     if !url.username().is_empty() {
         let user = format!("{}:{}", url.username(), url.password().unwrap_or_default());
         let value =
@@ -84,10 +75,18 @@ impl Sink for Endpoint {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        let answer = self.client.send(request, &self.limits).await.map_err(|e| e.to_string())?;
-        let status = answer.status();
-        // Read to its end, so that the connection can serve again.
-        let _ = answer.into_body().read(LARGEST_ANSWER).await;
-        if status.is_success() { Ok(()) } else { Err(status.to_string()) }
+        deliver(&self.client, request, &self.limits).await
     }
+}
+
+/// Sends a batch by HTTP.
+///
+/// # Errors
+/// Why there was no answer, or one that is no success.
+pub async fn deliver(client: &Client, request: Request<Body>, limits: &Limits) -> Result<(), String> {
+    let answer = client.send(request, limits).await.map_err(|e| e.to_string())?;
+    let status = answer.status();
+    // Read to its end, so that the connection can serve again.
+    let _ = answer.into_body().read(LARGEST_ANSWER).await;
+    if status.is_success() { Ok(()) } else { Err(status.to_string()) }
 }

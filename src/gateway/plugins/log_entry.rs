@@ -1,6 +1,5 @@
 //! What log plugins tell of a request: Kong's log entry.
 
-use super::{ConfigError, Instance};
 use crate::gateway::proxy::{Context, Try};
 use crate::value::Value;
 use http::HeaderMap;
@@ -115,17 +114,4 @@ fn headers(headers: &HeaderMap) -> Map<String, Json> {
         out.insert(name.to_string(), text.into());
     }
     out
-}
-
-/// Refuses `custom_fields_by_lua`, which would have to be executed.
-///
-/// # Errors
-/// [`ConfigError`] if there is such a field.
-pub fn refuse_lua(instance: &Instance<'_>) -> Result<(), ConfigError> {
-    match instance.get("custom_fields_by_lua").and_then(Value::as_object) {
-        Some(fields) if !fields.is_empty() => {
-            Err(ConfigError::new("custom_fields_by_lua", "Lua is not executed here"))
-        }
-        _ => Ok(()),
-    }
 }

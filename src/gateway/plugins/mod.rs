@@ -1,8 +1,8 @@
 //! The plugins that the proxy executes: one file each, one line each in [`TABLE`].
 //!
 //! What does not live here: which plugins apply to a request (`proxy`), and what their configuration may say
-//! (`schema`). A plugin that has no line here is named in the response header [`SKIPPED_HEADER`] and by
-//! [`is_executed`].
+//! (`schema`). A plugin that has no line here is named in the response header [`SKIPPED_HEADER`], and so are fields
+//! that have no effect; [`skipped`] tells.
 
 mod acl;
 mod ai;
@@ -30,6 +30,7 @@ mod jwt;
 mod key_auth;
 mod log_entry;
 mod multipart;
+mod opentelemetry;
 mod periods;
 pub mod prometheus;
 mod proxy_cache;
@@ -47,6 +48,7 @@ mod response_transformer;
 mod shared;
 mod socket_logs;
 mod template;
+mod traces;
 
 pub use shared::Shared;
 
@@ -55,11 +57,11 @@ use crate::schema::Flavor;
 use crate::value::Value;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The response header that names plugins which are configured but not executed here, joined by `, `.
+/// The response header that names what is configured but not executed here: plugins and fields, joined by `, `.
 pub const SKIPPED_HEADER: &str = "x-foredeck-skipped-plugins";
 
 /// One line of the table: a plugin that is executed.
@@ -92,6 +94,7 @@ pub static TABLE: &[Entry] = &[
     ip_restriction::ENTRY,
     jwt::ENTRY,
     key_auth::ENTRY,
+    opentelemetry::ENTRY,
     prometheus::ENTRY,
     proxy_cache::ENTRY,
     rate_limiting::ENTRY,
@@ -107,9 +110,29 @@ pub static TABLE: &[Entry] = &[
     socket_logs::UDP,
 ];
 
-/// Whether a plugin of this name is executed here.
-pub fn is_executed(name: &str) -> bool {
-    entry(name).is_some()
+/// Fields of executed plugins that have no effect here. They are named as skipped when they are set.
+static SKIPPED_FIELDS: &[(&str, &str)] = &[
+    ("file-log", "custom_fields_by_lua"),
+    ("http-log", "custom_fields_by_lua"),
+    ("opentelemetry", "logs_endpoint"),
+    ("opentelemetry", "access_logs.endpoint"),
+    ("opentelemetry", "metrics.endpoint"),
+    ("syslog", "custom_fields_by_lua"),
+    ("tcp-log", "custom_fields_by_lua"),
+    ("udp-log", "custom_fields_by_lua"),
+];
+
+/// What of a configured plugin is not executed here: the plugin, or fields of it (`http-log.custom_fields_by_lua`).
+pub fn skipped(name: &str, config: &Value) -> Vec<String> {
+    if entry(name).is_none() {
+        return vec![name.to_owned()];
+    }
+    let is_set = |path: &str| match path.split('.').try_fold(config, |value, key| value.get(key)) {
+        None => false,
+        Some(value) => !value.is_null() && value.as_object().is_none_or(|members| !members.is_empty()),
+    };
+    let fields = SKIPPED_FIELDS.iter().filter(|(plugin, path)| *plugin == name && is_set(path));
+    fields.map(|(plugin, path)| format!("{plugin}.{path}")).collect()
 }
 
 /// The line of this name.
@@ -279,6 +302,18 @@ impl Instance<'_> {
     /// A number.
     pub fn number(&self, path: &str) -> Option<f64> {
         self.get(path).and_then(Value::as_f64)
+    }
+
+    /// A map of header names to values; absent is empty.
+    pub fn headers(&self, path: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.get(path).and_then(Value::as_object).into_iter().flatten() {
+            let value = value.exposed_str().and_then(|value| HeaderValue::from_str(value).ok());
+            if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
+                headers.insert(name, value);
+            }
+        }
+        headers
     }
 
     /// A list of texts; absent is empty.

@@ -8,20 +8,20 @@ use tokio::sync::mpsc;
 
 /// Where batches go.
 #[async_trait]
-pub trait Sink: Send + Sync + 'static {
+pub trait Sink<T = String>: Send + Sync + 'static {
     /// Sends a batch.
     ///
     /// # Errors
     /// Why it did not arrive; it is sent again.
-    async fn send(&self, entries: &[String]) -> Result<(), String>;
+    async fn send(&self, entries: &[T]) -> Result<(), String>;
 }
 
 /// Entries that wait. Those beyond its capacity are dropped: logging never holds up requests.
-pub struct Queue {
-    sink: Arc<dyn Sink>,
+pub struct Queue<T = String> {
+    sink: Arc<dyn Sink<T>>,
     limits: Limits,
     /// Made at the first entry, when there is a runtime to send from.
-    sender: OnceLock<mpsc::Sender<String>>,
+    sender: OnceLock<mpsc::Sender<T>>,
 }
 
 #[derive(Clone, Copy)]
@@ -34,9 +34,9 @@ struct Limits {
     longest_retry: Duration,
 }
 
-impl Queue {
+impl<T: Send + Sync + 'static> Queue<T> {
     /// A queue with the limits of the `queue` record of a configuration; without one, entries go out at once.
-    pub fn new(instance: &Instance<'_>, sink: impl Sink) -> Self {
+    pub fn new(instance: &Instance<'_>, sink: impl Sink<T>) -> Self {
         let count = |field: &str, usual: usize| {
             instance.integer(field).and_then(|count| usize::try_from(count).ok()).unwrap_or(usual).max(1)
         };
@@ -55,7 +55,7 @@ impl Queue {
     }
 
     /// Adds an entry. Must be called inside a runtime.
-    pub fn push(&self, entry: String) {
+    pub fn push(&self, entry: T) {
         let sender = self.sender.get_or_init(|| {
             let (sender, receiver) = mpsc::channel(self.limits.capacity);
             tokio::spawn(ship(receiver, Arc::clone(&self.sink), self.limits));
@@ -65,7 +65,11 @@ impl Queue {
     }
 }
 
-async fn ship(mut entries: mpsc::Receiver<String>, sink: Arc<dyn Sink>, limits: Limits) {
+async fn ship<T: Send + Sync + 'static>(
+    mut entries: mpsc::Receiver<T>,
+    sink: Arc<dyn Sink<T>>,
+    limits: Limits,
+) {
     let mut batch = Vec::new();
     while let Some(first) = entries.recv().await {
         batch.push(first);

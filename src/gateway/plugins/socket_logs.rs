@@ -2,13 +2,13 @@
 
 use super::queue::{Queue, Sink};
 use super::{ConfigError, Entry, Instance, Plugin, log_entry};
-use crate::gateway::proxy::Context;
+use crate::gateway::proxy::{Context, UpstreamTls};
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -43,7 +43,6 @@ impl Plugin for Lines {
 }
 
 fn lines(instance: &Instance<'_>, sink: impl Sink) -> Result<Arc<dyn Plugin>, ConfigError> {
-    log_entry::refuse_lua(instance)?;
     Ok(Arc::new(Lines { queue: Queue::new(instance, sink) }))
 }
 
@@ -82,29 +81,40 @@ fn peer(instance: &Instance<'_>) -> Result<Peer, ConfigError> {
     })
 }
 
-struct Tcp(Peer);
+struct Tcp {
+    peer: Peer,
+    /// The name of the server that is spoken to by TLS. Its certificate is not checked, as Kong does not.
+    tls: Option<String>,
+}
 
 fn build_tcp(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
-    if instance.flag("tls") {
-        return Err(ConfigError::new("tls", "tcp-log over TLS is not executed here"));
-    }
-    lines(instance, Tcp(peer(instance)?))
+    let peer = peer(instance)?;
+    let name = instance.text("tls_sni").unwrap_or(&peer.host).to_owned();
+    let tls = instance.flag("tls").then_some(name);
+    lines(instance, Tcp { peer, tls })
 }
 
 #[async_trait]
 impl Sink for Tcp {
     async fn send(&self, entries: &[String]) -> Result<(), String> {
-        let Peer { host, port, timeout: limit } = &self.0;
+        let Peer { host, port, timeout: limit } = &self.peer;
+        let text = entries.iter().flat_map(|entry| [entry.as_str(), "\n"]).collect::<String>();
         let sending = async {
-            let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
-            for entry in entries {
-                stream.write_all(entry.as_bytes()).await?;
-                stream.write_all(b"\n").await?;
+            let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|e| e.to_string())?;
+            match &self.tls {
+                Some(name) => {
+                    write(UpstreamTls::usual(false).connect(name, false, stream).await?, &text).await
+                }
+                None => write(stream, &text).await,
             }
-            stream.shutdown().await
         };
-        timeout(*limit, sending).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+        timeout(*limit, sending).await.map_err(|e| e.to_string())?
     }
+}
+
+async fn write(mut stream: impl AsyncWrite + Unpin, text: &str) -> Result<(), String> {
+    stream.write_all(text.as_bytes()).await.map_err(|e| e.to_string())?;
+    stream.shutdown().await.map_err(|e| e.to_string())
 }
 
 struct Udp(Peer);
@@ -147,7 +157,6 @@ struct Syslog {
 struct SyslogSocket;
 
 fn build_syslog(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
-    log_entry::refuse_lua(instance)?;
     let severity = |field: &str| {
         let name = instance.text(field).unwrap_or("info");
         SEVERITIES

@@ -2,10 +2,12 @@
 //!
 //! What does not live here: sending the request (`forward`), and finding out whether a target is healthy (`checks`).
 
+use super::checks::{Active, Thresholds};
 use super::context::Context;
 use super::views::{integer, text};
 use crate::gateway::health::Board;
 use crate::value::Value;
+use http::header::{HeaderValue, SET_COOKIE};
 use sha1::{Digest, Sha1};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -30,7 +32,9 @@ pub struct Upstream {
     algorithm: Algorithm,
     hash_on: HashOn,
     hash_fallback: HashOn,
-    passive: Passive,
+    passive: Thresholds,
+    /// Probes, if there are any.
+    pub(super) active: Option<Active>,
     rows: Vec<Arc<Value>>,
 }
 
@@ -39,20 +43,12 @@ pub struct Upstream {
 pub enum Outcome {
     /// An answer with this status.
     Answered(u16),
+    /// A connection, where nothing more is asked for.
+    Connected,
     /// No connection, or one that broke.
     Failed,
     /// No answer in time.
     TimedOut,
-}
-
-/// The thresholds of passive health checks; 0 switches one off.
-struct Passive {
-    healthy: Vec<u16>,
-    successes: u32,
-    unhealthy: Vec<u16>,
-    http_failures: u32,
-    tcp_failures: u32,
-    timeouts: u32,
 }
 
 /// One target.
@@ -95,6 +91,10 @@ enum HashOn {
     UriCapture(Box<str>),
 }
 
+/// The cookie that this client is hashed by from now on.
+#[derive(Clone)]
+struct MadeCookie(Uuid);
+
 /// A target that was chosen, counted as busy until this is dropped.
 pub struct Chosen {
     upstream: Arc<Upstream>,
@@ -106,6 +106,7 @@ impl Upstream {
     /// Reads an upstream and its targets. Targets of which several rows tell: the last one counts.
     pub fn new(row: &Arc<Value>, target_rows: &[&Arc<Value>]) -> Self {
         let targets: Vec<Target> = target_rows.iter().filter_map(|row| target(row)).collect();
+        let checks = |kind: &str| row.get("healthchecks").and_then(|checks| checks.get(kind));
         let algorithm = match row.get("algorithm").and_then(Value::exposed_str) {
             Some("consistent-hashing") => Algorithm::ConsistentHashing(ring(&targets, row)),
             Some("least-connections") => Algorithm::LeastConnections,
@@ -121,7 +122,8 @@ impl Upstream {
             algorithm,
             hash_on: hash_on(row, "hash_on"),
             hash_fallback: hash_on(row, "hash_fallback"),
-            passive: Passive::new(row),
+            passive: Thresholds::new(checks("passive")),
+            active: Active::new(checks("active")),
             rows: target_rows.iter().map(|row| Arc::clone(row)).collect(),
         }
     }
@@ -131,6 +133,27 @@ impl Upstream {
         Arc::ptr_eq(&self.row, row)
             && self.rows.len() == targets.len()
             && self.rows.iter().zip(targets).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// Gives a client a cookie to be hashed by, if it needs one and has none.
+    pub fn prepare(&self, context: &mut Context) {
+        let by = [&self.hash_on, &self.hash_fallback].into_iter().find_map(|by| match by {
+            HashOn::Cookie(name) => Some(name),
+            _ => None,
+        });
+        let Some(name) = by.filter(|_| matches!(self.algorithm, Algorithm::ConsistentHashing(_))) else {
+            return;
+        };
+        let wanted = matches!(self.hash_on, HashOn::Cookie(_)) || self.hash_on.value(context).is_none();
+        if !wanted || super::headers::cookie(&context.inbound.headers, name).is_some() {
+            return;
+        }
+        let value = Uuid::new_v4();
+        let path = text(&self.row, "hash_on_cookie_path").unwrap_or_else(|| "/".into());
+        if let Ok(cookie) = HeaderValue::from_str(&format!("{name}={value}; Path={path}")) {
+            context.response_headers.append(SET_COOKIE, cookie);
+        }
+        context.state.insert(MadeCookie(value));
     }
 
     /// Chooses a target that is healthy, has a weight, and is not among `tried`. `None` when there is none.
@@ -171,6 +194,34 @@ impl Upstream {
         Some(Chosen { upstream: Arc::clone(self), position })
     }
 
+    /// Counts what became of a request or a probe, and marks the target when a threshold is reached.
+    pub(super) fn note(&self, position: usize, thresholds: &Thresholds, outcome: Outcome, board: &Board) {
+        let Some(target) = self.targets.get(position) else { return };
+        let (kind, threshold, healthy) = match outcome {
+            Outcome::Answered(status) if thresholds.unhealthy.contains(&status) => {
+                (1, thresholds.http_failures, false)
+            }
+            Outcome::Answered(status) if thresholds.healthy.contains(&status) => {
+                (0, thresholds.successes, true)
+            }
+            Outcome::Answered(_) => return,
+            Outcome::Connected => (0, thresholds.successes, true),
+            Outcome::Failed => (2, thresholds.tcp_failures, false),
+            Outcome::TimedOut => (3, thresholds.timeouts, false),
+        };
+        // A good answer wipes out the failures before it, and the other way round.
+        for (other, count) in target.counts.iter().enumerate() {
+            if (other == 0) != healthy && count.load(Ordering::Relaxed) != 0 {
+                count.store(0, Ordering::Relaxed);
+            }
+        }
+        let Some(count) = target.counts.get(kind).filter(|_| threshold > 0) else { return };
+        if count.fetch_add(1, Ordering::Relaxed) + 1 >= threshold {
+            count.store(0, Ordering::Relaxed);
+            board.set(self.id, &target.name, healthy);
+        }
+    }
+
     fn least(&self, usable: impl Fn(usize) -> bool, cost: impl Fn(&Target) -> f64) -> Option<usize> {
         let usable = self.targets.iter().enumerate().filter(|(position, _)| usable(*position));
         usable
@@ -197,53 +248,9 @@ impl Chosen {
 }
 
 impl Chosen {
-    /// Counts what became of the request, and marks the target when a threshold of the passive checks is reached.
+    /// Counts what became of the request.
     pub fn report(&self, board: &Board, outcome: Outcome) {
-        let Some(target) = self.target() else { return };
-        let passive = &self.upstream.passive;
-        let (kind, threshold, healthy) = match outcome {
-            Outcome::Answered(status) if passive.unhealthy.contains(&status) => {
-                (1, passive.http_failures, false)
-            }
-            Outcome::Answered(status) if passive.healthy.contains(&status) => (0, passive.successes, true),
-            Outcome::Answered(_) => return,
-            Outcome::Failed => (2, passive.tcp_failures, false),
-            Outcome::TimedOut => (3, passive.timeouts, false),
-        };
-        // A good answer wipes out the failures before it, and the other way round.
-        for (other, count) in target.counts.iter().enumerate() {
-            if (other == 0) != healthy && count.load(Ordering::Relaxed) != 0 {
-                count.store(0, Ordering::Relaxed);
-            }
-        }
-        let Some(count) = target.counts.get(kind).filter(|_| threshold > 0) else { return };
-        if count.fetch_add(1, Ordering::Relaxed) + 1 == threshold {
-            count.store(0, Ordering::Relaxed);
-            board.set(self.upstream.id, &target.name, healthy);
-        }
-    }
-}
-
-impl Passive {
-    fn new(row: &Value) -> Self {
-        let at = |path: &str| path.split('.').try_fold(row, |value, key| value.get(key));
-        let count = |path: &str| {
-            let path = format!("healthchecks.passive.{path}");
-            at(&path).and_then(Value::as_i64).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
-        };
-        let statuses = |path: &str| {
-            let path = format!("healthchecks.passive.{path}.http_statuses");
-            let listed = at(&path).and_then(Value::as_array).unwrap_or_default();
-            listed.iter().filter_map(|status| status.as_i64().and_then(|s| u16::try_from(s).ok())).collect()
-        };
-        Passive {
-            healthy: statuses("healthy"),
-            successes: count("healthy.successes"),
-            unhealthy: statuses("unhealthy"),
-            http_failures: count("unhealthy.http_failures"),
-            tcp_failures: count("unhealthy.tcp_failures"),
-            timeouts: count("unhealthy.timeouts"),
-        }
+        self.upstream.note(self.position, &self.upstream.passive, outcome, board);
     }
 }
 
@@ -271,7 +278,10 @@ impl HashOn {
                 let texts = values.iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
                 (!values.is_empty()).then(|| texts.collect::<Vec<_>>().join(", "))
             }
-            HashOn::Cookie(name) => super::headers::cookie(&context.inbound.headers, name).map(str::to_owned),
+            HashOn::Cookie(name) => {
+                let made = || context.state.get::<MadeCookie>().map(|made| made.0.to_string());
+                super::headers::cookie(&context.inbound.headers, name).map(str::to_owned).or_else(made)
+            }
             HashOn::QueryArg(name) => context.query_arg(name),
             HashOn::UriCapture(name) => {
                 context.captures.iter().find(|(n, _)| n == name).map(|(_, value)| value.to_string())

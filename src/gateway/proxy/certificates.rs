@@ -49,7 +49,11 @@ impl Certificates {
     }
 }
 
-fn certified(row: &Value) -> Result<CertifiedKey, ConfigError> {
+/// Reads a certificate with its chain and key.
+///
+/// # Errors
+/// [`ConfigError`] naming the field that cannot be read.
+pub fn certified(row: &Value) -> Result<CertifiedKey, ConfigError> {
     let pem = |field| text(row, field).unwrap_or_default();
     let chain = CertificateDer::pem_slice_iter(pem("cert").as_bytes())
         .collect::<Result<Vec<_>, _>>()

@@ -4,18 +4,18 @@
 
 use super::body::{Body, BodyError};
 use super::context::{ForwardError, Limits};
-use super::tls::ClientTls;
+use super::tls::UpstreamTls;
+use super::wire::Wire;
 use http::header::HOST;
-use http::{HeaderValue, Request, Response, Uri, Version};
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, timeout};
 
@@ -37,7 +37,6 @@ pub struct Client(Arc<Pool>);
 struct Pool {
     idle: Mutex<HashMap<Peer, Vec<Idle>>>,
     names: Mutex<HashMap<Box<str>, Name>>,
-    tls: ClientTls,
 }
 
 /// Where a connection leads; only equal peers share connections.
@@ -45,12 +44,22 @@ struct Pool {
 pub struct Peer {
     /// The address.
     pub address: SocketAddr,
-    /// For TLS: the name to send and to check.
-    pub server_name: Option<Box<str>>,
-    /// For TLS: whether the certificate must be valid.
-    pub verify: bool,
+    /// For TLS: the name to send and to check, and the settings.
+    pub tls: Option<(Box<str>, Arc<UpstreamTls>)>,
     /// HTTP/2 instead of 1.1 (gRPC).
     pub http2: bool,
+}
+
+impl Peer {
+    /// HTTP/1.1 without TLS.
+    pub fn plain(address: SocketAddr) -> Self {
+        Peer { address, tls: None, http2: false }
+    }
+
+    /// HTTP/1.1 by TLS with the server of this name, whose certificate must be valid if `verify`.
+    pub fn tls(address: SocketAddr, name: Box<str>, verify: bool) -> Self {
+        Peer { address, tls: Some((name, UpstreamTls::usual(verify))), http2: false }
+    }
 }
 
 /// The addresses of a host name, and since when they are known.
@@ -60,13 +69,8 @@ struct Name {
 }
 
 struct Idle {
-    sender: Sender,
+    wire: Wire,
     since: Instant,
-}
-
-enum Sender {
-    Http1(http1::SendRequest<Body>),
-    Http2(http2::SendRequest<Body>),
 }
 
 impl Client {
@@ -93,9 +97,8 @@ impl Client {
         *request.uri_mut() =
             uri.path_and_query().cloned().map(Uri::from).unwrap_or_else(|| Uri::from_static("/"));
         *request.version_mut() = Version::HTTP_11;
-        let server_name = tls.then(|| host.into());
         let address = self.resolve(host, port, 0).await?;
-        let peer = Peer { address, server_name, verify: limits.verify, http2: false };
+        let peer = if tls { Peer::tls(address, host.into(), limits.verify) } else { Peer::plain(address) };
         self.send_to(&peer, request, limits).await.map_err(|unsent| unsent.reason)
     }
 
@@ -115,7 +118,8 @@ impl Client {
         {
             return pick(ips).ok_or_else(unknown);
         }
-        let found = tokio::net::lookup_host((host, port)).await.map_err(|_| unknown())?;
+        // Rare and large: kept out of the future of every request.
+        let found = Box::pin(tokio::net::lookup_host((host, port))).await.map_err(|_| unknown())?;
         let mut ips: Vec<IpAddr> = found.map(|address| address.ip()).collect();
         // Kong asks for IPv4 addresses first.
         ips.sort_by_key(IpAddr::is_ipv6);
@@ -139,66 +143,155 @@ impl Client {
         mut request: Request<Body>,
         limits: &Limits,
     ) -> Result<Response<Body>, Unsent> {
-        while let Some(mut sender) = self.0.take(peer) {
-            if sender.ready().await.is_err() {
+        while let Some(mut wire) = self.0.take(peer) {
+            if !wire.ready().await {
                 continue;
             }
-            match self.exchange(peer, sender, request, limits).await {
+            match self.exchange(peer, wire, request, limits).await {
                 // An idle connection may have been closed by the other side just before the request was written.
                 Err(Unsent { request: Some(unsent), .. }) => request = *unsent,
                 other => return other,
             }
         }
-        let connecting = timeout(limits.connect, self.0.connect(peer)).await;
+        // Rare and large: kept out of the future of every request.
+        let connecting = Box::pin(timeout(limits.connect, connect(peer))).await;
         let target = || peer.address.to_string();
-        let sender = match connecting {
-            Ok(Ok(sender)) => sender,
-            Ok(Err(reason)) => {
-                return Err(Unsent {
-                    reason: ForwardError::Connect { target: target(), reason },
-                    request: Some(Box::new(request)),
-                });
-            }
-            Err(_) => {
-                return Err(Unsent {
-                    reason: ForwardError::TimedOut { target: target() },
-                    request: Some(Box::new(request)),
-                });
-            }
+        let reason = match connecting {
+            Ok(Ok(wire)) => return self.exchange(peer, wire, request, limits).await,
+            Ok(Err(reason)) => ForwardError::Connect { target: target(), reason },
+            Err(_) => ForwardError::TimedOut { target: target() },
         };
-        self.exchange(peer, sender, request, limits).await
+        Err(Unsent { reason, request: Some(Box::new(request)) })
     }
 
     async fn exchange(
         &self,
         peer: &Peer,
-        mut sender: Sender,
-        request: Request<Body>,
+        mut wire: Wire,
+        mut request: Request<Body>,
         limits: &Limits,
     ) -> Result<Response<Body>, Unsent> {
         let target = || peer.address.to_string();
-        match timeout(limits.read, sender.send(request)).await {
-            Ok(Ok(response)) => Ok(response.map(|incoming| {
-                if http_body::Body::is_end_stream(&incoming) {
-                    self.0.keep(peer.clone(), sender);
-                    return Body::Empty;
-                }
-                Body::stream(Answer {
-                    incoming,
-                    lease: Some((Arc::clone(&self.0), peer.clone(), sender)),
-                    idle: limits.read,
-                    timer: None,
-                })
-            })),
-            Ok(Err((error, request))) => Err(Unsent {
-                reason: match own_failure(&error) {
+        let progress = Progress::of(&mut request);
+        let mut patience = Patience { limit: limits.read, timer: None, armed: false, progress };
+        let answered = {
+            let mut sending = std::pin::pin!(wire.send(request));
+            poll_fn(|cx| match sending.as_mut().poll(cx) {
+                Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                Poll::Pending => patience.poll(cx).map(|()| None),
+            })
+            .await
+        };
+        let response = match answered {
+            Some(Ok(response)) => response,
+            Some(Err((error, request))) => {
+                let reason = match own_failure(&error) {
                     Some(failure) => ForwardError::Body(failure),
                     None => ForwardError::Invalid { target: target(), reason: error.to_string() },
-                },
-                request: request.map(Box::new),
-            }),
-            Err(_) => Err(Unsent { reason: ForwardError::TimedOut { target: target() }, request: None }),
+                };
+                return Err(Unsent { reason, request: request.map(Box::new) });
+            }
+            None => {
+                return Err(Unsent { reason: ForwardError::TimedOut { target: target() }, request: None });
+            }
+        };
+        let (head, incoming) = response.into_parts();
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            wire.detach();
+            return Ok(Response::from_parts(head, Body::Empty));
         }
+        if http_body::Body::is_end_stream(&incoming) {
+            if poll_fn(|cx| Poll::Ready(wire.settle(cx))).await {
+                self.0.keep(peer.clone(), wire);
+            }
+            return Ok(Response::from_parts(head, Body::Empty));
+        }
+        patience.stop();
+        let lease = Some(Lease { pool: Arc::clone(&self.0), peer: peer.clone(), wire });
+        Ok(Response::from_parts(head, Body::stream(Answer { incoming, lease, patience, broken: None })))
+    }
+}
+
+/// How far a request's streamed body has got.
+#[derive(Clone)]
+struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// Watches the body of a request, if it is streamed.
+    fn of(request: &mut Request<Body>) -> Option<Self> {
+        if !matches!(request.body(), Body::Stream(_)) {
+            return None;
+        }
+        let progress = Progress(Arc::default());
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = Body::stream(Watched { body, progress: progress.clone() });
+        Some(progress)
+    }
+}
+
+/// A body that tells of each part that was asked for.
+struct Watched {
+    body: Body,
+    progress: Progress,
+}
+
+impl http_body::Body for Watched {
+    type Data = bytes::Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.progress.0.fetch_add(1, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Waits for the other side as long as its limit, and from the beginning again while a body is still being sent to it.
+struct Patience {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+    progress: Option<Progress>,
+}
+
+impl Patience {
+    /// Ready when it is over.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| {
+            self.armed = true;
+            Box::pin(tokio::time::sleep(limit))
+        });
+        if !std::mem::replace(&mut self.armed, true) {
+            timer.as_mut().reset(tokio::time::Instant::now() + limit);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let moved =
+                self.progress.as_ref().is_some_and(|Progress(count)| count.swap(0, Ordering::Relaxed) > 0);
+            if !moved {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(tokio::time::Instant::now() + limit);
+        }
+        Poll::Pending
+    }
+
+    /// Begins anew at the next wait.
+    fn stop(&mut self) {
+        self.armed = false;
     }
 }
 
@@ -222,100 +315,64 @@ fn own_failure(error: &hyper::Error) -> Option<BodyError> {
 }
 
 impl Pool {
-    fn take(&self, peer: &Peer) -> Option<Sender> {
+    fn take(&self, peer: &Peer) -> Option<Wire> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let senders = idle.get_mut(peer)?;
-        while let Some(Idle { sender, since }) = senders.pop() {
-            if since.elapsed() < IDLE && !sender.is_closed() {
-                return Some(sender);
+        let wires = idle.get_mut(peer)?;
+        while let Some(Idle { wire, since }) = wires.pop() {
+            if since.elapsed() < IDLE {
+                return Some(wire);
             }
         }
         None
     }
 
-    fn keep(&self, peer: Peer, sender: Sender) {
-        if sender.is_closed() {
-            return;
-        }
+    fn keep(&self, peer: Peer, wire: Wire) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let senders = idle.entry(peer).or_default();
-        if senders.len() < KEPT {
-            senders.push(Idle { sender, since: Instant::now() });
-        }
-    }
-
-    async fn connect(&self, peer: &Peer) -> Result<Sender, String> {
-        let stream = TcpStream::connect(peer.address).await.map_err(|e| e.to_string())?;
-        stream.set_nodelay(true).map_err(|e| e.to_string())?;
-        match &peer.server_name {
-            Some(name) => {
-                let stream = self.tls.connect(name, peer.verify, peer.http2, stream).await?;
-                handshake(stream, peer.http2).await
-            }
-            None => handshake(stream, peer.http2).await,
+        let wires = idle.entry(peer).or_default();
+        if wires.len() < KEPT {
+            wires.push(Idle { wire, since: Instant::now() });
         }
     }
 }
 
-async fn handshake(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    http2: bool,
-) -> Result<Sender, String> {
-    let io = TokioIo::new(stream);
-    if http2 {
-        let (sender, connection) =
-            http2::handshake(TokioExecutor::new(), io).await.map_err(|e| e.to_string())?;
-        tokio::spawn(connection);
-        Ok(Sender::Http2(sender))
-    } else {
-        let (sender, connection) = http1::handshake(io).await.map_err(|e| e.to_string())?;
-        tokio::spawn(connection.with_upgrades());
-        Ok(Sender::Http1(sender))
+async fn connect(peer: &Peer) -> Result<Wire, String> {
+    let stream = TcpStream::connect(peer.address).await.map_err(|e| e.to_string())?;
+    stream.set_nodelay(true).map_err(|e| e.to_string())?;
+    match &peer.tls {
+        Some((name, tls)) => Wire::open(tls.connect(name, peer.http2, stream).await?, peer.http2).await,
+        None => Wire::open(stream, peer.http2).await,
     }
 }
 
-impl Sender {
-    async fn ready(&mut self) -> Result<(), hyper::Error> {
-        match self {
-            Sender::Http1(sender) => sender.ready().await,
-            Sender::Http2(sender) => sender.ready().await,
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        match self {
-            Sender::Http1(sender) => sender.is_closed(),
-            Sender::Http2(sender) => sender.is_closed(),
-        }
-    }
-
-    async fn send(
-        &mut self,
-        request: Request<Body>,
-    ) -> Result<Response<hyper::body::Incoming>, (hyper::Error, Option<Request<Body>>)> {
-        let sent = match self {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
-        };
-        sent.map_err(|mut failed| {
-            let request = failed.take_message();
-            (failed.into_error(), request)
-        })
-    }
+/// A connection that is given back to its pool once the answer has been read.
+struct Lease {
+    pool: Arc<Pool>,
+    peer: Peer,
+    wire: Wire,
 }
 
 /// A response's body: gives its connection back to the pool at the end, and fails when nothing comes for too long.
 struct Answer {
     incoming: hyper::body::Incoming,
-    lease: Option<(Arc<Pool>, Peer, Sender)>,
-    idle: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    lease: Option<Lease>,
+    patience: Patience,
+    /// What broke it, told at the next turn.
+    broken: Option<BodyError>,
 }
 
 impl Answer {
-    fn give_back(&mut self) {
-        if let Some((pool, peer, sender)) = self.lease.take() {
-            pool.keep(peer, sender);
+    /// Ends with an error, but lets go out first what came before it.
+    fn fail(&mut self, error: BodyError, cx: &mut TaskContext<'_>) {
+        self.lease = None;
+        self.broken = Some(error);
+        cx.waker().wake_by_ref();
+    }
+
+    fn give_back(&mut self, cx: &mut TaskContext<'_>) {
+        if let Some(Lease { pool, peer, mut wire }) = self.lease.take()
+            && wire.settle(cx)
+        {
+            pool.keep(peer, wire);
         }
     }
 }
@@ -325,41 +382,42 @@ impl http_body::Body for Answer {
     type Error = BodyError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let this = self.get_mut();
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
+        match lease.wire.poll_body(&mut this.incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.timer = None;
-                if self.incoming.is_end_stream() {
-                    self.give_back();
+                this.patience.stop();
+                if http_body::Body::is_end_stream(&this.incoming) {
+                    this.give_back(cx);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.lease = None;
-                Poll::Ready(Some(Err(error.into())))
+                this.fail(error.into(), cx);
+                Poll::Pending
             }
             Poll::Ready(None) => {
-                self.give_back();
+                this.give_back(cx);
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                let idle = self.idle;
-                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-                match timer.as_mut().poll(cx) {
-                    Poll::Ready(()) => {
-                        self.lease = None;
-                        Poll::Ready(Some(Err(BodyError::TimedOut)))
-                    }
-                    Poll::Pending => Poll::Pending,
+            Poll::Pending => match this.patience.poll(cx) {
+                Poll::Ready(()) => {
+                    this.lease = None;
+                    Poll::Ready(Some(Err(BodyError::TimedOut)))
                 }
-            }
+                Poll::Pending => Poll::Pending,
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.broken.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {

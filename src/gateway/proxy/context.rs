@@ -242,6 +242,34 @@ pub struct Try {
 }
 
 impl Context {
+    /// A request without a route and a client that is not known.
+    pub(super) fn new(
+        inbound: Inbound,
+        outbound: Outbound,
+        snapshot: Arc<Snapshot>,
+        request_id: Box<str>,
+        client: Client,
+        read: Arc<AtomicU64>,
+    ) -> Box<Self> {
+        Box::new(Context {
+            inbound,
+            outbound,
+            snapshot,
+            route: None,
+            service: None,
+            captures: Vec::new(),
+            identity: Identity::default(),
+            request_id,
+            state: Extensions::new(),
+            log: serde_json::Map::new(),
+            response_headers: HeaderMap::new(),
+            record: Record::default(),
+            client,
+            forwarder: None,
+            read,
+        })
+    }
+
     /// The client's whole request body, at most `limit` bytes; it still goes to the upstream afterwards.
     ///
     /// # Errors

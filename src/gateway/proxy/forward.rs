@@ -4,11 +4,13 @@ use super::balancer::{Chosen, Outcome};
 use super::body::Body;
 use super::client::{Client, Peer, Unsent};
 use super::context::{Context, ForwardError, Outbound, Try};
+use super::tls::UpstreamTls;
 use crate::gateway::health::Board;
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where one attempt goes.
@@ -26,6 +28,9 @@ pub(super) async fn forward(
     client: &Client,
 ) -> Result<Response<Body>, ForwardError> {
     let limits = context.outbound.limits;
+    if let Some(upstream) = context.snapshot.upstreams.get(&context.outbound.host).map(Arc::clone) {
+        upstream.prepare(context);
+    }
     let mut request = Some(request(&mut context.outbound)?);
     let mut tried = Vec::new();
     let mut attempt = 0;
@@ -39,7 +44,7 @@ pub(super) async fn forward(
         set_address(&mut sending, &context.outbound, &destination);
         let again = (attempt < limits.retries).then(|| copy(&sending)).flatten();
         let started = Instant::now();
-        let peer = peer(&context.outbound, &destination, address);
+        let peer = peer(context, &destination, address);
         let answer = client.send_to(&peer, sending, &limits).await;
         let failure = answer.as_ref().err().map(|unsent| unsent.reason.to_string());
         context.record.tries.push(Try { ip: peer.address.ip(), port: peer.address.port(), failure });
@@ -161,13 +166,17 @@ fn set_address(request: &mut Request<Body>, outbound: &Outbound, destination: &D
     }
 }
 
-fn peer(outbound: &Outbound, destination: &Destination, address: SocketAddr) -> Peer {
-    let tls = matches!(&*outbound.scheme, "https" | "grpcs" | "wss");
+fn peer(context: &Context, destination: &Destination, address: SocketAddr) -> Peer {
+    let outbound = &context.outbound;
     let name = || match &outbound.host_header {
         Some(kept) => super::router::split_port(kept).0.into(),
         None => destination.host_header.as_ref().unwrap_or(&destination.name).clone(),
     };
-    Peer { address, server_name: tls.then(name), verify: outbound.limits.verify, http2: is_http2(outbound) }
+    let tls = matches!(&*outbound.scheme, "https" | "grpcs" | "wss").then(|| {
+        let own = context.service.as_ref().and_then(|service| service.tls.as_ref()).map(Arc::clone);
+        (name(), own.unwrap_or_else(|| UpstreamTls::usual(outbound.limits.verify)))
+    });
+    Peer { address, tls, http2: is_http2(outbound) }
 }
 
 fn is_http2(outbound: &Outbound) -> bool {

@@ -3,7 +3,7 @@
 use super::body::{Body, BodyError};
 use super::client::Client;
 use super::connection::Connection;
-use super::context::{Context, ForwardError, Identity, Inbound, Limits, Outbound, Record};
+use super::context::{Context, ForwardError, Inbound, Limits, Outbound};
 use super::headers::{self, Forwarded};
 use super::live::Proxy;
 use super::paths::{self, Join};
@@ -15,7 +15,7 @@ use super::{Plugins, errors};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::plugins::{Failure, Flow};
 use http::header::{CONNECTION, HOST, UPGRADE};
-use http::{Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,14 +34,34 @@ impl Proxy {
     ) -> Response<Body> {
         let started = Instant::now();
         let upgrade = Upgrade::asked(&mut request);
+        let configuration = match self.fresh_configuration() {
+            Some(configuration) => configuration,
+            // Rare and large: kept out of the future of every request.
+            None => Box::pin(self.configuration()).await,
+        };
+        match self.receive(&configuration, connection, client, request, started) {
+            Arrived::OnRoute(plan, context) => self.run(client, &plan, context, upgrade).await,
+            Arrived::Astray(context) => self.no_route(context).await,
+            Arrived::Refused(answer) => answer,
+        }
+    }
+
+    /// Finds the route of a request, and what will go to the upstream if no plugin changes it.
+    fn receive(
+        &self,
+        configuration: &Configuration,
+        connection: &Connection,
+        client: &Client,
+        request: Request<Incoming>,
+        started: Instant,
+    ) -> Arrived {
         let (head, body) = request.into_parts();
         let id = request_id();
         let Some(host) = host(&head) else {
-            return errors::server_error(&head.headers, StatusCode::BAD_REQUEST, &id);
+            return Arrived::Refused(errors::server_error(&head.headers, StatusCode::BAD_REQUEST, &id));
         };
         let read = Arc::new(AtomicU64::new(0));
         let body = client_body(body, self.options.client_timeout, &read);
-        let configuration = self.configuration().await;
         let inbound = Inbound {
             host: super::router::split_port(&host).0.to_ascii_lowercase().into(),
             method: head.method,
@@ -57,9 +77,12 @@ impl Proxy {
         };
         let normal = paths::normalize(inbound.uri.path());
         let matched =
-            normal.as_deref().and_then(|path| find(&configuration, connection, &inbound, &host, path));
+            normal.as_deref().and_then(|path| find(configuration, connection, &inbound, &host, path));
         let Some((snapshot, plan, found, path)) = matched else {
-            return self.no_route(&configuration, client, inbound, id, read).await;
+            drop(normal);
+            let snapshot = configuration.planes.first().map(Arc::clone).unwrap_or_default();
+            let outbound = nowhere(&inbound);
+            return Arrived::Astray(Context::new(inbound, outbound, snapshot, id, client.clone(), read));
         };
         let prefix = found.prefix.filter(|_| plan.route.strip_path);
         let forwarded = Forwarded {
@@ -73,24 +96,11 @@ impl Proxy {
         let headers = headers::outbound(&inbound.headers, &forwarded);
         let outbound = outbound(plan, &inbound, &host, path, prefix.as_deref(), headers, body);
         let captures = found.captures;
-        let context = Box::new(Context {
-            captures,
-            outbound,
-            inbound,
-            snapshot: Arc::clone(snapshot),
-            route: Some(Arc::clone(&plan.route)),
-            service: plan.service.clone(),
-            identity: Identity::default(),
-            request_id: id,
-            state: Extensions::new(),
-            log: serde_json::Map::new(),
-            response_headers: HeaderMap::new(),
-            record: Record::default(),
-            client: client.clone(),
-            forwarder: None,
-            read,
-        });
-        self.run(client, plan, context, upgrade).await
+        let mut context = Context::new(inbound, outbound, Arc::clone(snapshot), id, client.clone(), read);
+        context.captures = captures;
+        context.route = Some(Arc::clone(&plan.route));
+        context.service = plan.service.clone();
+        Arrived::OnRoute(Arc::clone(plan), context)
     }
 
     /// The way of a request whose route is known.
@@ -173,52 +183,39 @@ impl Proxy {
     }
 
     /// The answer to a request that no route takes: the response phases of plugins without a scope run.
-    async fn no_route(
-        &self,
-        configuration: &Configuration,
-        client: &Client,
-        inbound: Inbound,
-        id: Box<str>,
-        read: Arc<AtomicU64>,
-    ) -> Response<Body> {
-        let snapshot = configuration.planes.first().map(Arc::clone).unwrap_or_default();
-        let plugins: Plugins = snapshot.globals.iter().map(Arc::clone).collect();
-        let answer =
-            errors::error(&inbound.headers, StatusCode::NOT_FOUND, "no Route matched with those values", &id);
-        let outbound = Outbound {
-            method: inbound.method.clone(),
-            scheme: inbound.scheme.into(),
-            host: Box::default(),
-            port: 0,
-            path: inbound.uri.path().to_owned(),
-            query: None,
-            headers: HeaderMap::new(),
-            host_header: None,
-            limits: Limits::default(),
-            body: Body::Empty,
-        };
-        let context = Box::new(Context {
-            captures: Vec::new(),
-            inbound,
-            outbound,
-            snapshot,
-            route: None,
-            service: None,
-            identity: Identity::default(),
-            request_id: id,
-            state: Extensions::new(),
-            log: serde_json::Map::new(),
-            response_headers: HeaderMap::new(),
-            record: Record::default(),
-            client: client.clone(),
-            forwarder: None,
-            read,
-        });
+    async fn no_route(&self, context: Box<Context>) -> Response<Body> {
+        let plugins: Plugins = context.snapshot.globals.iter().map(Arc::clone).collect();
+        let answer = context.error(StatusCode::NOT_FOUND, "no Route matched with those values");
         respond(self, context, plugins, answer).await
     }
 
     pub(super) fn report_failure(&self, failure: &Failure) {
         self.options.report.tell(&Diagnostic::error(codes::REFUSED_REQUEST, failure.to_string()));
+    }
+}
+
+/// A request that has arrived.
+enum Arrived {
+    OnRoute(Arc<RoutePlan>, Box<Context>),
+    /// No route takes it.
+    Astray(Box<Context>),
+    /// It cannot be understood.
+    Refused(Response<Body>),
+}
+
+/// What goes on of a request without a route.
+fn nowhere(inbound: &Inbound) -> Outbound {
+    Outbound {
+        method: inbound.method.clone(),
+        scheme: inbound.scheme.into(),
+        host: Box::default(),
+        port: 0,
+        path: inbound.uri.path().to_owned(),
+        query: None,
+        headers: HeaderMap::new(),
+        host_header: None,
+        limits: Limits::default(),
+        body: Body::Empty,
     }
 }
 
@@ -249,7 +246,7 @@ fn find<'c, 'r>(
     inbound: &'r Inbound,
     host: &'r str,
     path: &'r str,
-) -> Option<(&'c Arc<Snapshot>, &'c RoutePlan, Found<'r>, &'r str)> {
+) -> Option<(&'c Arc<Snapshot>, &'c Arc<RoutePlan>, Found<'r>, &'r str)> {
     let question = Question {
         method: &inbound.method,
         path,
@@ -264,7 +261,7 @@ fn find<'c, 'r>(
     configuration.planes.iter().find_map(|snapshot| {
         let found = snapshot.router.find(&question)?;
         let plan = snapshot.routes.get(found.route)?;
-        Some((snapshot, &**plan, found, path))
+        Some((snapshot, plan, found, path))
     })
 }
 

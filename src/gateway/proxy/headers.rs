@@ -25,6 +25,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// The request's id, sent to the upstream and to the client.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
 
+/// How many headers the proxy adds at most, and then some for plugins.
+const ADDED: usize = 16;
+
 /// Media types of text, to which the server names its character set.
 const TEXTS: &[&str] = &[
     "text/html",
@@ -68,13 +71,13 @@ pub struct Forwarded<'a> {
 /// The headers for the upstream, made of the client's: without what belongs to one connection only, and with
 /// what the upstream is told. `host` is taken out. WebSocket upgrades are kept.
 pub fn outbound(client: &HeaderMap, forwarded: &Forwarded<'_>) -> HeaderMap {
-    let mut headers = client.clone();
-    headers.remove(HOST);
+    let mut headers = HeaderMap::with_capacity(client.len() + ADDED);
+    for (name, value) in client.iter().filter(|(name, _)| **name != HOST) {
+        headers.append(name, value.clone());
+    }
     let upgrade = is_websocket(client);
     strip_connection(&mut headers, upgrade);
-    let trailers = client.get_all(TE).iter().any(|te| lists(te, "trailers"));
-    headers.remove(TE);
-    if trailers {
+    if headers.remove(TE).is_some() && takes_trailers(client) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     headers.remove(PROXY);

@@ -137,14 +137,23 @@ impl Proxy {
         &self.shared
     }
 
+    /// The source's version, which grows with every change.
+    pub(super) fn source_version(&self) -> u64 {
+        self.source.version()
+    }
+
+    /// The configuration of the moment, if it need not be built first.
+    pub(super) fn fresh_configuration(&self) -> Option<Arc<Configuration>> {
+        let current = self.current.load();
+        (current.version == self.source.version()).then(|| Arc::clone(&current))
+    }
+
     /// The configuration of the moment: a change that was acknowledged before this call is in it. Many changes at
     /// once are built once; meanwhile the callers wait, and requests under way keep what they have.
     pub async fn configuration(&self) -> Arc<Configuration> {
-        let current = self.current.load();
-        if current.version == self.source.version() {
-            return Arc::clone(&current);
+        if let Some(current) = self.fresh_configuration() {
+            return current;
         }
-        drop(current);
         let _building = self.building.lock().await;
         let current = self.current.load_full();
         let version = self.source.version();

@@ -6,6 +6,7 @@
 mod balancer;
 mod body;
 mod certificates;
+mod checks;
 mod client;
 mod connection;
 mod context;
@@ -23,8 +24,10 @@ mod snapshot;
 mod tls;
 mod upgrade;
 mod views;
+mod wire;
 
 pub use body::{Body, BodyError};
+pub use checks::watch;
 pub use client::{Client, Peer, Unsent};
 pub use context::{Context, Forward, ForwardError, Identity, Inbound, Limits, Outbound, Record, Try};
 pub use headers::{cookie, is_own as is_own_header};
@@ -32,6 +35,7 @@ pub use live::{Options, Proxy, Report};
 pub use paths::{escape as escape_path, normalize as normalize_path};
 pub use serve::serve;
 pub use snapshot::{Configuration, Configured, RoutePlan, Snapshot};
+pub use tls::UpstreamTls;
 pub use views::{Consumer, ConsumerGroup, Credential, Route, Service};
 
 /// The plugins of one request, in order.

@@ -43,7 +43,8 @@ pub(super) async fn respond(
     let (mut head, mut body) = answer.into_parts();
     let busy = head.extensions.remove::<Busy>();
     for (name, value) in &std::mem::take(&mut context.response_headers) {
-        head.headers.insert(name, value.clone());
+        // Beside what the upstream itself says of its limits.
+        head.headers.append(name, value.clone());
     }
     match whole(proxy, &mut context, &plugins, head, body).await {
         Ok((changed, passed)) => (head, body) = (changed, passed),
@@ -148,7 +149,7 @@ fn finish_head(proxy: &Proxy, context: &Context, plugins: &Plugins, head: &mut r
         head.headers.insert(headers::REQUEST_ID, id);
     }
     let skipped: Vec<&str> =
-        plugins.iter().filter(|c| matches!(c.execution, Execution::Skipped)).map(|c| &*c.name).collect();
+        plugins.iter().flat_map(|plugin| plugin.skipped.iter()).map(String::as_str).collect();
     if !skipped.is_empty()
         && let Ok(names) = HeaderValue::from_str(&skipped.join(", "))
     {

@@ -10,12 +10,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -111,6 +115,7 @@ async fn work(
 ) {
     let client = Client::default();
     let open = TaskTracker::new();
+    let stop = Arc::new(Stop::default());
     loop {
         let next = tokio::select! {
             next = connections.recv() => next,
@@ -119,12 +124,12 @@ async fn work(
         let Some((stream, peer)) = next else { break };
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
         let local = stream.local_addr().unwrap_or(local);
-        let (proxy, client, shutdown) = (Arc::clone(&proxy), client.clone(), shutdown.clone());
+        let (proxy, client, stop) = (Arc::clone(&proxy), client.clone(), Arc::clone(&stop));
         let tls = tls.clone();
         open.spawn(async move {
             let Some(tls) = tls else {
                 let connection = Connection::new(peer, local, "http", None);
-                return converse(stream, connection, proxy, client, shutdown).await;
+                return converse(stream, connection, proxy, client, &stop).await;
             };
             // A new certificate counts for the next handshake.
             proxy.configuration().await;
@@ -132,20 +137,48 @@ async fn work(
             let Ok(Ok(stream)) = shaking.await else { return };
             let name = stream.get_ref().1.server_name().map(Into::into);
             let connection = Connection::new(peer, local, "https", name);
-            converse(stream, connection, proxy, client, shutdown).await;
+            converse(stream, connection, proxy, client, &stop).await;
         });
     }
     open.close();
+    stop.now();
     let _ = tokio::time::timeout(DRAIN, open.wait()).await;
 }
 
-async fn converse<S>(
-    stream: S,
-    connection: Connection,
-    proxy: Arc<Proxy>,
-    client: Client,
-    shutdown: CancellationToken,
-) where
+/// Tells the connections of a thread to come to an end. Being asked at every turn costs them next to nothing.
+#[derive(Default)]
+struct Stop {
+    stopped: AtomicBool,
+    waiting: Notify,
+}
+
+impl Stop {
+    fn now(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.waiting.notify_waiters();
+    }
+
+    /// Goes on with something until it is over, or until the stop.
+    async fn or<F: Future>(&self, mut going: Pin<&mut F>) -> Option<F::Output> {
+        let mut told = std::pin::pin!(self.waiting.notified());
+        let mut waits = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(end) = going.as_mut().poll(cx) {
+                return Poll::Ready(Some(end));
+            }
+            // Once is enough: this is the same task each time.
+            if !waits {
+                waits = true;
+                let _ = told.as_mut().poll(cx);
+            }
+            if self.stopped.load(Ordering::Acquire) { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+async fn converse<S>(stream: S, connection: Connection, proxy: Arc<Proxy>, client: Client, stop: &Stop)
+where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -154,17 +187,20 @@ async fn converse<S>(
         .timer(TokioTimer::new())
         .header_read_timeout(proxy.options.client_timeout)
         .max_buf_size(LARGEST_HEAD);
-    let connection = Arc::new(connection);
+    // Shared by the requests of one connection, which is served by one thread.
+    let shared = Arc::new((proxy, client, connection));
     let service = service_fn(move |request| {
-        let (proxy, client, connection) = (Arc::clone(&proxy), client.clone(), Arc::clone(&connection));
-        async move { Ok::<_, Infallible>(proxy.handle(&connection, &client, request).await) }
+        let shared = Arc::clone(&shared);
+        async move {
+            let (proxy, client, connection) = &*shared;
+            Ok::<_, Infallible>(proxy.handle(connection, client, request).await)
+        }
     });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
-    tokio::select! {
-        // What breaks a connection concerns nobody else: the client sees it.
-        _ = serving.as_mut() => return,
-        () = shutdown.cancelled() => {}
+    // What breaks a connection concerns nobody else: the client sees it.
+    if stop.or(serving.as_mut()).await.is_some() {
+        return;
     }
     serving.as_mut().graceful_shutdown();
     let _ = serving.await;

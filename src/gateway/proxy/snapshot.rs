@@ -6,6 +6,7 @@ use super::balancer::Upstream;
 use super::certificates::Certificates;
 use super::router::Router;
 use super::scopes::{Scopes, Slot};
+use super::tls::UpstreamTls;
 use super::views::{self, Consumer, ConsumerGroup, Credential, Route, Service};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::Plane;
@@ -70,6 +71,8 @@ pub struct Configured {
     /// The whole entity.
     pub row: Arc<Value>,
     pub(super) execution: Execution,
+    /// What of it is not executed here.
+    pub(super) skipped: Box<[String]>,
 }
 
 pub(super) enum Execution {
@@ -206,7 +209,9 @@ impl Snapshot {
                             Execution::Broken
                         }
                     };
-                    Arc::new(Configured { id: id.clone(), name, row: Arc::clone(row), execution })
+                    let config = row.get("config").unwrap_or(&Value::Null);
+                    let skipped = plugins::skipped(&name, config).into();
+                    Arc::new(Configured { id: id.clone(), name, row: Arc::clone(row), execution, skipped })
                 }
             };
             self.configured.insert(id, configured);
@@ -235,12 +240,26 @@ impl Snapshot {
     }
 
     fn add_routes(&mut self, plane: &Plane) {
-        let services: HashMap<Box<str>, Option<Arc<Service>>> = rows(plane, "services")
-            .filter_map(|row| {
-                let enabled = row.get("enabled").and_then(Value::as_bool).unwrap_or(true);
-                Some((views::text(row, "id")?, enabled.then(|| Arc::new(views::service(row)))))
-            })
-            .collect();
+        let mut services: HashMap<Box<str>, Option<Arc<Service>>> = HashMap::new();
+        let (authorities, identities) = (by_id(plane, "ca_certificates"), by_id(plane, "certificates"));
+        for row in rows(plane, "services") {
+            let Some(id) = views::text(row, "id") else { continue };
+            if row.get("enabled").and_then(Value::as_bool) == Some(false) {
+                services.insert(id, None);
+                continue;
+            }
+            let mut service = views::service(row);
+            match self.upstream_tls(&service, &authorities, &identities) {
+                Ok(tls) => service.tls = tls.map(Arc::new),
+                Err(error) => {
+                    let name = service.name.as_ref().unwrap_or(&id);
+                    let message =
+                        format!("the service {name} cannot be reached by TLS as configured: {error}");
+                    self.problems.push(Diagnostic::error(codes::INVALID_VALUE, message).path(&error.field));
+                }
+            }
+            services.insert(id, Some(Arc::new(service)));
+        }
         let scopes = Scopes::new(rows(plane, "plugins").filter_map(|row| {
             let id = views::text(row, "id")?;
             self.configured.get(&id).map(Arc::clone)
@@ -274,6 +293,28 @@ impl Snapshot {
         }
     }
 
+    /// The TLS settings of a service, if it has some of its own; its upstream's certificate stands in for its own.
+    fn upstream_tls(
+        &self,
+        service: &Service,
+        authorities: &HashMap<Box<str>, &Arc<Value>>,
+        identities: &HashMap<Box<str>, &Arc<Value>>,
+    ) -> Result<Option<UpstreamTls>, ConfigError> {
+        let upstream = self.upstreams.get(&service.host).map(|upstream| &upstream.row);
+        let identity = [Some(&service.row), upstream]
+            .into_iter()
+            .flatten()
+            .find_map(|row| identities.get(views::reference(row, "client_certificate")?));
+        let listed = views::texts(&service.row, "ca_certificates");
+        let roots: Vec<&Value> =
+            listed.iter().filter_map(|id| authorities.get(id)).map(|row| &***row).collect();
+        if identity.is_none() && roots.is_empty() {
+            return Ok(None);
+        }
+        let verify = service.tls_verify.unwrap_or(false);
+        UpstreamTls::read(verify, &roots, identity.map(|row| &***row)).map(Some)
+    }
+
     /// A consumer by its id, or else by its user name.
     pub fn consumer(&self, id_or_name: &str) -> Option<&Arc<Consumer>> {
         self.consumers.get(id_or_name).or_else(|| self.usernames.get(id_or_name))
@@ -292,6 +333,10 @@ impl Snapshot {
         names.dedup();
         names
     }
+}
+
+fn by_id<'a>(plane: &'a Plane, kind: &str) -> HashMap<Box<str>, &'a Arc<Value>> {
+    rows(plane, kind).filter_map(|row| Some((views::text(row, "id")?, row))).collect()
 }
 
 fn rows<'a>(plane: &'a Plane, kind: &str) -> impl Iterator<Item = &'a Arc<Value>> {

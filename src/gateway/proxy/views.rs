@@ -1,6 +1,7 @@
 //! What the proxy reads of services, routes and consumers: typed, made once when a snapshot is built.
 //! What does not live here: which route wins (`router`), and which target of an upstream is taken (`balancer`).
 
+use super::tls::UpstreamTls;
 use crate::value::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub fn service(row: &Arc<Value>) -> Service {
         write_timeout: time("write_timeout"),
         read_timeout: time("read_timeout"),
         tls_verify: row.get("tls_verify").and_then(Value::as_bool),
+        tls: None,
         row: Arc::clone(row),
     }
 }
@@ -91,6 +93,8 @@ pub struct Service {
     pub read_timeout: Duration,
     /// Whether its certificate is checked; `None` is Kong's default (no).
     pub tls_verify: Option<bool>,
+    /// TLS settings of its own: authorities, and a certificate to show.
+    pub tls: Option<Arc<UpstreamTls>>,
     /// The whole entity, for log entries.
     pub row: Arc<Value>,
 }

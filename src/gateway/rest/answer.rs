@@ -5,7 +5,7 @@ use super::body::{infer_value, lua_number};
 use super::{Call, Dialect, Given, links};
 use crate::gateway::entities::{Entities, Fault, Mark, Page, Which};
 use crate::gateway::http::Reply;
-use crate::gateway::plugins::{SKIPPED_HEADER, is_executed};
+use crate::gateway::plugins::{SKIPPED_HEADER, skipped};
 use crate::gateway::store::{Row, Tx};
 use crate::schema::{Kind, Type, Variants};
 use crate::value::{Exposed, Value};
@@ -38,10 +38,12 @@ pub(in crate::gateway) fn answer(
         return Ok(reply);
     }
     let row: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    match row.get("name").and_then(Value::as_str).filter(|name| !is_executed(name)) {
-        Some(name) => Ok(reply.with(HeaderName::from_static(SKIPPED_HEADER), name)),
-        None => Ok(reply),
+    let name = row.get("name").and_then(Value::as_str).unwrap_or_default();
+    let skipped = skipped(name, &row.get("config").cloned().unwrap_or_default()).join(", ");
+    if skipped.is_empty() {
+        return Ok(reply);
     }
+    Ok(reply.with(HeaderName::from_static(SKIPPED_HEADER), &skipped))
 }
 
 fn of_plugins(kind: &Kind) -> bool {
