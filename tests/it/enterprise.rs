@@ -25,7 +25,12 @@ fn admins_are_invited_register_and_have_roles() {
     assert_eq!(admin.ok("GET", "/admins/Ann/roles", Json::Null, 200)["roles"], json!([]));
     assert_eq!(admin.ok("GET", "/admins/Ann/workspaces", Json::Null, 200)[0]["name"], "default");
     admin.ok("DELETE", "/admins/Ann", Json::Null, 204);
-    assert_eq!(data(&admin.ok("GET", "/admins", Json::Null, 200)), 0);
+    for name in ["a", "b", "c"] {
+        admin.ok("POST", "/admins", json!({"username": name}), 200);
+    }
+    let first = admin.ok("GET", "/admins?size=2", Json::Null, 200);
+    assert_eq!(data(&first), 2);
+    assert_eq!(data(&admin.ok("GET", first["next"].as_str().unwrap(), Json::Null, 200)), 1);
 }
 
 #[test]
@@ -106,6 +111,8 @@ fn partials_tell_who_uses_them_and_the_node_what_it_is() {
     let level = admin.ok("GET", "/debug/node/log-level", Json::Null, 200);
     assert_eq!(level["message"], "log level: debug");
     assert_eq!(admin.call("GET", "/clustering/status", Json::Null).status, 400);
+    assert_eq!(admin.call("DELETE", "/proxy-cache", Json::Null).status, 204);
+    assert_eq!(admin.call("GET", "/proxy-cache/key", Json::Null).status, 404);
     assert_eq!(admin.call("POST", "/keyring/generate", json!({})).status, 501);
     assert!(admin.call("GET", "/metrics", Json::Null).text.contains("kong_node_info"));
     let endpoints = admin.ok("GET", "/endpoints", Json::Null, 200);

@@ -38,6 +38,12 @@ pub(super) enum Endpoint {
     Caches,
     /// One key of the caches.
     Cache,
+    /// Everything that the proxy-cache plugins keep.
+    ProxyCaches,
+    /// An answer that a proxy-cache plugin keeps.
+    ProxyCache,
+    /// Certificates made by the acme plugin.
+    Acme,
     /// The data planes of a control plane.
     DataPlanes,
     /// How much the log says.
@@ -129,6 +135,12 @@ const TABLE: &[Line] = &[
     any("/plugins/schema/{name}", READ, Endpoint::ConfigSchema),
     any("/cache", "DELETE, OPTIONS", Endpoint::Caches),
     any("/cache/{key}", "DELETE, GET, HEAD, OPTIONS", Endpoint::Cache),
+    any("/proxy-cache", "DELETE, OPTIONS", Endpoint::ProxyCaches),
+    any("/proxy-cache/{cache_key}", "DELETE, GET, HEAD, OPTIONS", Endpoint::ProxyCache),
+    any("/proxy-cache/{plugin_id}/caches/{cache_key}", "DELETE, GET, HEAD, OPTIONS", Endpoint::ProxyCache),
+    any("/acme", "OPTIONS, PATCH, POST", Endpoint::Acme),
+    any("/acme/certificates", READ, Endpoint::Acme),
+    any("/acme/certificates/{certificates}", READ, Endpoint::Acme),
     any("/clustering/data-planes", READ, Endpoint::DataPlanes),
     any("/clustering/status", READ, Endpoint::DataPlanes),
     any("/debug/node/log-level", READ, Endpoint::LogLevel),

@@ -1,6 +1,6 @@
 //! The health of targets: what the proxy's checks found, and what operators say.
 
-use super::info::{kind, targets_of};
+use super::info::{kind, listing, targets_of};
 use super::{Admin, Endpoint};
 use crate::gateway::entities::{Entities, Fault, Mark};
 use crate::gateway::health::Board;
@@ -93,10 +93,9 @@ fn health(
         }
         data.push(body);
     }
-    let next = page.offset.as_ref().map(|o| format!("/upstreams/{key}/health?offset={}", escape(o)));
-    let mut body = json!({"data": data, "next": next, "node_id": node});
-    if let (Some(offset), Some(members)) = (page.offset, body.as_object_mut()) {
-        members.insert("offset".to_owned(), offset.into());
+    let mut body = listing(data, page.offset, &format!("/upstreams/{key}/health"));
+    if let Some(members) = body.as_object_mut() {
+        members.insert("node_id".to_owned(), json!(node));
     }
     Ok(Reply::json(StatusCode::OK, &body))
 }

@@ -5,7 +5,7 @@ use super::{Admin, Endpoint};
 use crate::gateway::entities::{Entities, Fault, Mark, Which};
 use crate::gateway::http::{Reply, Request};
 use crate::gateway::rest::{Call, Given, escape, page_size, read_body};
-use crate::gateway::store::{PlaneId, Tx};
+use crate::gateway::store::{PlaneId, Tagged, Tx};
 use crate::schema::Kind;
 use crate::value::Value;
 use http::{Method, StatusCode};
@@ -114,15 +114,33 @@ fn missing(what: &str, name: &str) -> Fault {
 
 fn tags(all: &Entities, tx: &Tx<'_>, tag: Option<&str>, call: &Call) -> Result<Reply, Fault> {
     let page = all.tags(tx, tag, page_size(call)?, call.argument("offset"))?;
-    let rows =
-        page.rows.iter().map(|row| json!({"tag": row.tag, "entity_name": row.kind, "entity_id": row.id}));
-    let path = tag.map_or_else(|| "/tags".to_owned(), |tag| format!("/tags/{}", escape(tag)));
-    let next = page.offset.as_ref().map(|offset| format!("{path}?offset={}", escape(offset)));
-    let mut body = json!({"data": rows.collect::<Vec<_>>(), "next": next});
-    if let (Some(offset), Some(members)) = (page.offset, body.as_object_mut()) {
+    let row = |row: &Tagged| json!({"tag": row.tag, "entity_name": row.kind, "entity_id": row.id});
+    Ok(ok(&listing(page.rows.iter().map(row).collect(), page.offset, &path_of(call))))
+}
+
+/// A page of records, which are few: where it starts is a number.
+pub(super) fn paged(rows: Vec<Json>, call: &Call) -> Result<Reply, Fault> {
+    let size = page_size(call)?;
+    let from = call.argument("offset").and_then(|offset| offset.parse::<usize>().ok()).unwrap_or(0);
+    let end = from.saturating_add(size);
+    let offset = (rows.len() > end).then(|| end.to_string());
+    let rows = rows.into_iter().skip(from).take(size).collect();
+    Ok(ok(&listing(rows, offset, &path_of(call))))
+}
+
+/// The path of a call as it is written in an answer.
+fn path_of(call: &Call) -> String {
+    call.path.iter().map(|part| format!("/{}", escape(part))).collect()
+}
+
+/// A list as it is answered, with the place of its next page.
+pub(super) fn listing(rows: Vec<Json>, offset: Option<String>, path: &str) -> Json {
+    let next = offset.as_ref().map(|offset| format!("{path}?offset={}", escape(offset)));
+    let mut body = json!({"data": rows, "next": next});
+    if let (Some(offset), Some(members)) = (offset, body.as_object_mut()) {
         members.insert("offset".to_owned(), offset.into());
     }
-    Ok(ok(&body))
+    body
 }
 
 /// Every target of an upstream.

@@ -5,7 +5,7 @@ use super::info::{ROOT, ok};
 use super::{Admin, Endpoint};
 use crate::gateway::entities::{Entities, Fault};
 use crate::gateway::http::Reply;
-use crate::gateway::plugins::prometheus;
+use crate::gateway::plugins::{prometheus, proxy_cache};
 use crate::gateway::rest::Call;
 use crate::gateway::store::Tx;
 use http::header::CONTENT_TYPE;
@@ -50,6 +50,14 @@ impl Admin {
                 Ok(Reply::empty(StatusCode::NO_CONTENT))
             }
             Endpoint::Cache => Err(Fault::Absent),
+            Endpoint::ProxyCaches | Endpoint::ProxyCache => self.proxy_cache(endpoint, call),
+            Endpoint::Acme => {
+                let used = self.store.run(move |tx| distinct_plugins(&all, tx)).await?;
+                if used.contains("acme") {
+                    return refuse(StatusCode::NOT_IMPLEMENTED, "the built-in gateway makes no certificates");
+                }
+                refuse(StatusCode::NOT_FOUND, "")
+            }
             Endpoint::DataPlanes => refuse(
                 StatusCode::BAD_REQUEST,
                 "this endpoint is only available when Kong is configured to run as Control Plane for the cluster",
@@ -167,6 +175,22 @@ impl Admin {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
         Reply { status: StatusCode::OK, headers, body: text.into() }
+    }
+
+    /// What the proxy-cache plugins keep; they share one cache.
+    fn proxy_cache(&self, endpoint: Endpoint, call: &Call) -> Result<Reply, Fault> {
+        let missing = || Fault::Refused(StatusCode::NOT_FOUND, String::new());
+        let key = call.path.last().filter(|_| endpoint == Endpoint::ProxyCache).map(String::as_str);
+        let shared = self.settings.shared.as_deref();
+        if call.method == Method::DELETE {
+            let purged = shared.is_some_and(|shared| proxy_cache::purge(shared, key));
+            return if purged || key.is_none() {
+                Ok(Reply::empty(StatusCode::NO_CONTENT))
+            } else {
+                Err(missing())
+            };
+        }
+        shared.and_then(|shared| proxy_cache::kept(shared, key?)).map(|kept| ok(&kept)).ok_or_else(missing)
     }
 
     fn log_level(&self) -> &'static str {

@@ -2,7 +2,7 @@
 //!
 //! The gateway sends no mail: whoever invites asks for the registration's token (`?generate_register_url=true`).
 
-use super::info::{ROOT, ok};
+use super::info::{ROOT, ok, paged};
 use super::workspaces::WORKSPACES;
 use super::{Admin, Call, rbac};
 use crate::gateway::entities::{Entities, Fault, Records};
@@ -34,10 +34,7 @@ impl Admin {
             .run(move |tx| {
                 let words: Vec<&str> = call.path.iter().skip(1).map(String::as_str).collect();
                 match (words.as_slice(), &call.method) {
-                    ([], &Method::GET) => {
-                        let rows: Vec<Json> = ADMINS.all(tx, None)?.iter().map(shown).collect();
-                        Ok(ok(&json!({"data": rows, "next": null})))
-                    }
+                    ([], &Method::GET) => paged(ADMINS.all(tx, None)?.iter().map(shown).collect(), &call),
                     ([], _) => Ok(ok(&json!({ "admin": shown(&create(tx, None, &members)?) }))),
                     (["register"], _) => register(tx, &members),
                     (["password_resets"], _) => {

@@ -1,6 +1,7 @@
 //! RBAC (enterprise): users with tokens and roles, and what the endpoint permissions of roles allow.
 
 use super::enterprise::parse;
+use super::info::paged;
 use super::{Admin, Call};
 use crate::gateway::entities::{Entities, Fault, Records};
 use crate::gateway::http::{Reply, Request};
@@ -119,8 +120,7 @@ impl Admin {
         self.store
             .run(move |tx| match (rest.as_slice(), &call.method) {
                 ([], &Method::GET) => {
-                    let rows: Vec<Json> = users(all.plane).all(tx, None)?.into_iter().map(shown).collect();
-                    Ok(Reply::json(StatusCode::OK, &json!({"data": rows, "next": null})))
+                    paged(users(all.plane).all(tx, None)?.into_iter().map(shown).collect(), &call)
                 }
                 ([], &Method::POST) => write(&all, tx, None, members, StatusCode::CREATED),
                 ([key], &Method::GET) => {

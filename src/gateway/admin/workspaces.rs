@@ -1,10 +1,10 @@
 //! Workspaces (enterprise): the planes of the Admin API, and the prefix of a path that chooses one.
 
-use super::info::ROOT;
+use super::info::{ROOT, paged};
 use super::{Admin, Call};
 use crate::gateway::entities::{Entities, Fault, Records};
 use crate::gateway::http::{Reply, Request};
-use crate::gateway::rest::{escape, is_uuid, not_allowed, read_body};
+use crate::gateway::rest::{is_uuid, not_allowed, read_body};
 use crate::gateway::store::{PlaneId, Tx};
 use crate::value::{Exposed, Value};
 use http::{Method, StatusCode};
@@ -93,7 +93,7 @@ impl Admin {
         let all = Entities::of(&self.schemas, self.home, self.home, &call);
         self.store
             .run(move |tx| match (rest.as_slice(), &call.method) {
-                ([], &Method::GET) => list(tx, &call),
+                ([], &Method::GET) => paged(WORKSPACES.all(tx, None)?, &call),
                 ([], &Method::POST) => create(tx, None, members),
                 ([key], &Method::GET) => {
                     find(tx, key)?.map(|row| Reply::json(StatusCode::OK, &row)).ok_or(Fault::Absent)
@@ -107,21 +107,6 @@ impl Admin {
             })
             .await
     }
-}
-
-fn list(tx: &Tx<'_>, call: &Call) -> Result<Reply, Fault> {
-    let size = crate::gateway::rest::page_size(call)?;
-    let from = call.argument("offset").and_then(|offset| offset.parse::<usize>().ok()).unwrap_or(0);
-    let rows = WORKSPACES.all(tx, None)?;
-    let more = rows.len() > from + size;
-    let rows: Vec<Json> = rows.into_iter().skip(from).take(size).collect();
-    let offset = more.then(|| (from + size).to_string());
-    let next = offset.as_ref().map(|offset| format!("/workspaces?offset={}", escape(offset)));
-    let mut body = json!({"data": rows, "next": next});
-    if let (Some(offset), Some(members)) = (offset, body.as_object_mut()) {
-        members.insert("offset".to_owned(), offset.into());
-    }
-    Ok(Reply::json(StatusCode::OK, &body))
 }
 
 fn create(tx: &mut Tx<'_>, key: Option<&str>, members: Map<String, Json>) -> Result<Reply, Fault> {

@@ -33,7 +33,7 @@ mod multipart;
 mod opentelemetry;
 mod periods;
 pub mod prometheus;
-mod proxy_cache;
+pub mod proxy_cache;
 mod queue;
 mod rate_limiting;
 mod redirect;

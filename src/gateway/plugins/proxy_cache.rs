@@ -1,6 +1,6 @@
 //! `proxy-cache`: answers are kept in memory and given again.
 
-use super::{BodyFilter, ConfigError, Entry, Failure, Flow, Instance, Plugin};
+use super::{BodyFilter, ConfigError, Entry, Failure, Flow, Instance, Plugin, Shared};
 use crate::gateway::proxy::{Body, BodyError, Context};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -9,6 +9,7 @@ use http::header::{
     HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Response, StatusCode, response};
+use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,39 @@ struct ProxyCache {
     show_status: bool,
     show_key: bool,
     cache: Arc<Cache>,
+}
+
+/// An answer that is kept, as the Admin API shows it.
+pub fn kept(shared: &Shared, key: &str) -> Option<Json> {
+    let answer = shared.get::<Cache>().get(key)?;
+    let headers: BTreeMap<&str, String> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    Some(json!({
+        "status": answer.status.as_u16(),
+        "headers": headers,
+        "body": String::from_utf8_lossy(&answer.body),
+        "body_len": answer.body.len(),
+        "ttl": answer.ttl.as_secs(),
+    }))
+}
+
+/// Forgets an answer, or all of them. Answers whether there was one.
+pub fn purge(shared: &Shared, key: Option<&str>) -> bool {
+    let cache = shared.get::<Cache>();
+    let mut kept = cache.0.lock().unwrap_or_else(PoisonError::into_inner);
+    match key {
+        Some(key) => match kept.answers.remove(key) {
+            Some(answer) => {
+                kept.bytes = kept.bytes.saturating_sub(answer.body.len());
+                true
+            }
+            None => false,
+        },
+        None => !std::mem::take(&mut *kept).answers.is_empty(),
+    }
 }
 
 /// All answers of all plugins of this sort.
@@ -358,4 +392,28 @@ fn is_kind(kind: &str, wanted: &str) -> bool {
     (wanted_main == "*" || main == wanted_main)
         && (wanted_sub == "*" || sub == wanted_sub)
         && parameters == wanted_parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_shown_and_forgotten() {
+        let shared = Shared::default();
+        let hour = Duration::from_secs(3600);
+        for key in ["a", "b"] {
+            let answer =
+                Answer::new(StatusCode::OK, &HeaderMap::new(), Bytes::from_static(b"hi"), hour, hour);
+            shared.get::<Cache>().put(key.to_owned(), answer);
+        }
+        let shown = kept(&shared, "a").unwrap();
+        assert_eq!(
+            (&shown["status"], &shown["body"], &shown["body_len"]),
+            (&json!(200), &json!("hi"), &json!(2))
+        );
+        assert!(purge(&shared, Some("a")) && !purge(&shared, Some("a")));
+        assert!(kept(&shared, "a").is_none() && kept(&shared, "b").is_some());
+        assert!(purge(&shared, None) && kept(&shared, "b").is_none());
+    }
 }
