@@ -156,12 +156,13 @@ impl<'a> Reader<'a> {
             }
             Event::SequenceEnd | Event::MappingEnd => return self.end(span),
             Event::Alias(id) => return self.alias(id, span),
-            Event::UnresolvedAlias(name) => {
-                let name: String = name.chars().take(80).collect();
+            Event::UnresolvedAlias(_) => {
+                // A password that begins with `*` and was not quoted looks the same.
+                self.hidden.push(span);
                 self.problem(
                     span,
-                    format!("there is no anchor `&{name}` before this alias"),
-                    "an alias repeats a node that is marked with `&name` further up in the same file",
+                    "there is no anchor of this name before this alias".to_owned(),
+                    "an alias repeats a node that is marked with `&name` further up in the same file; quote a text that begins with `*`",
                 );
                 let null = Node { span, plain: true, data: Data::Null };
                 return self.add(null, 1, 0, 0);
