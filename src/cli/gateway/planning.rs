@@ -164,7 +164,7 @@ impl Job<'_> {
         let documents = read(inputs, context, &scope.select_tag, self.command == Command::Apply)?;
         let mut parts = Vec::new();
         for documents in documents.by_workspace() {
-            parts.push(self.part(context, &documents, ids).await?);
+            parts.push(self.part(context, documents, ids).await?);
         }
         Ok(parts)
     }
@@ -172,7 +172,7 @@ impl Job<'_> {
     async fn part(
         &self,
         context: &Context,
-        documents: &Documents,
+        documents: Documents,
         ids: &dyn Fn(&MadeFor) -> Result<Ids, Failure>,
     ) -> Result<Planned, Failure> {
         let Shape { inputs, scope, planning, passwords } = self.shape;
