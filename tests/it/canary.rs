@@ -156,9 +156,6 @@ fn no_secret_is_shown_in_errors() {
         service(&format!("path: *{LITERAL}")),
         service(&format!("{LITERAL}")),
         format!(
-            "_format_version: \"3.0\"\nconsumers: [{{username: a, jwt_secrets: [{{key: a, algorithm: RS256, rsa_public_key: {LITERAL}}}]}}]\n"
-        ),
-        format!(
             "_format_version: \"3.0\"\nconsumers: [{{username: a, keyauth_credentials: [{{key: [{LITERAL}]}}]}}]\n"
         ),
         format!(
