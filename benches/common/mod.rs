@@ -89,10 +89,11 @@ impl Size {
             for target in 0..self.targets {
                 let _infallible = writeln!(
                     text,
-                    "      - target: 10.{}.{}.{}:8080",
+                    "      - target: 10.{}.{}.{}:{}",
                     n / 250,
                     n % 250,
-                    target % 250 + target / 250 * 1000
+                    target % 250,
+                    8080 + target / 250
                 );
             }
         }
