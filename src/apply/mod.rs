@@ -57,6 +57,18 @@ impl Outcome {
         Outcome { statuses, ..Outcome::default() }
     }
 
+    /// What becomes of a plan whose result is loaded as a whole: all of it, or nothing.
+    pub fn at_once(plan: &Plan, loaded: Result<(), Error>) -> Self {
+        let Err(error) = loaded else {
+            return Outcome { statuses: vec![Status::Done; plan.changes.len()], ..Outcome::default() };
+        };
+        let mut outcome = Outcome::untouched(plan);
+        if let Some(first) = outcome.statuses.first_mut() {
+            *first = Status::Failed(error);
+        }
+        outcome
+    }
+
     /// How many changes the control plane has now.
     pub fn done(&self) -> usize {
         self.statuses.iter().filter(|status| matches!(status, Status::Done)).count()

@@ -16,6 +16,7 @@ mod order;
 mod questions;
 mod shown;
 mod types;
+mod whole;
 
 pub use compare::Comparer;
 pub use file::{FORMAT, MadeFor, SavedChange, SavedPlan};
@@ -24,6 +25,7 @@ pub use kinds::{Read, reads};
 pub use questions::{Lookup, Question};
 pub use shown::Detail;
 pub use types::{Action, Change, Counts, Name, Options, Plan, Role};
+pub use whole::declarative;
 
 use crate::model::{Entity, State, Target};
 use crate::schema::Schemas;

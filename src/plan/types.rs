@@ -136,6 +136,8 @@ pub struct Plan {
     pub held: usize,
     /// How many entities the files ask for.
     pub wanted: usize,
+    /// The ids that the files' entities have once the plan is carried out, in their order; `None` for those left alone.
+    pub ids: Vec<Option<Uuid>>,
 }
 
 impl Plan {
@@ -149,6 +151,7 @@ impl Plan {
         self.conflicts.extend(other.conflicts);
         self.held += other.held;
         self.wanted += other.wanted;
+        self.ids.extend(other.ids);
     }
 
     /// Whether nothing has to change.

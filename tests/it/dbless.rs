@@ -1,7 +1,7 @@
 //! A gateway without a database, from outside: whole configurations in, the same out, no writes beside them.
 
 use crate::admin_api::Admin;
-use crate::support::{Gateway, http};
+use crate::support::{Folder, Gateway, http};
 use serde_json::{Value as Json, json};
 
 fn start() -> Admin {
@@ -158,3 +158,43 @@ fn entities_cannot_be_written_one_by_one() {
     let url = format!("{}/config", with_database.0.admin);
     assert_eq!(http("POST", &url, &[], &json!({ "config": CONFIG })).status, 400);
 }
+
+#[test]
+fn a_sync_loads_the_whole_state_at_once() {
+    let gateway = Gateway::with(&["--flavor", "kong-3.10", "--dbless"]);
+    let folder = Folder::with("kong.yaml", SYNCED);
+    let refused = gateway.run(&folder, &["gateway", "sync", "kong.yaml"], &[]).expect(1);
+    assert!(refused.stderr.contains("add --dbless"), "{}", refused.stderr);
+    let sync = gateway.run(&folder, &["gateway", "sync", "kong.yaml", "--dbless"], &[]).expect(0);
+    assert!(
+        sync.stdout.contains("creating service s") && sync.stdout.contains("Created: 7"),
+        "{}",
+        sync.stdout
+    );
+    let diff = ["gateway", "diff", "kong.yaml", "--dbless", "--non-zero-exit-code"];
+    gateway.run(&folder, &diff, &[]).expect(0);
+    let id = || http("GET", &format!("{}/services/s", gateway.admin), &[], &Json::Null).json()["id"].clone();
+    let before = id();
+    folder.write(
+        "kong.yaml",
+        &SYNCED.replace("/r", "/other").replace("plugins:\n- name: correlation-id\n", ""),
+    );
+    let changed = gateway.run(&folder, &["gateway", "sync", "kong.yaml", "--dbless"], &[]).expect(0);
+    assert!(changed.stdout.contains("Updated: 1\n  Deleted: 1"), "{}", changed.stdout);
+    gateway.run(&folder, &diff, &[]).expect(0);
+    // What has not changed keeps its id.
+    assert_eq!(id(), before);
+    let partial = ["gateway", "sync", "kong.yaml", "--dbless", "--select-tag", "t"];
+    gateway.run(&folder, &partial, &[]).expect(1);
+}
+
+const SYNCED: &str = r#"_format_version: "3.0"
+services:
+- {name: s, host: h.test, routes: [{name: r, paths: [/r], plugins: [{name: key-auth}]}]}
+consumers:
+- username: amy
+  basicauth_credentials: [{username: amy, password: amys-word}]
+  acls: [{group: gold}]
+plugins:
+- name: correlation-id
+"#;

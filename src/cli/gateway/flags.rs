@@ -25,7 +25,7 @@ const RBAC: &str = "rbac";
 #[command(next_help_heading = "State files")]
 pub struct Inputs {
     /// State files and folders; `-` is standard input
-    #[arg(value_name = "FILE", help_heading = None::<&'static str>)]
+    #[arg(value_name = "FILE")]
     pub files: Vec<String>,
 
     /// File of variables (NAME=value) for the state files, beside the environment; repeatable
@@ -107,6 +107,17 @@ pub struct Kinds {
 }
 
 impl Scope {
+    /// Whether the flags leave some entities alone.
+    pub fn leaves_out(&self) -> bool {
+        let skips = [
+            self.skip_ca_certificates,
+            self.skip_consumers,
+            self.skip_consumers_with_consumer_groups,
+            self.kinds.rbac_resources_only,
+        ];
+        !self.select_tag.is_empty() || skips.contains(&true)
+    }
+
     /// The names of the kinds that are left alone.
     pub fn skipped(&self, schemas: &Schemas) -> BTreeSet<Box<str>> {
         let mut skipped = self.kinds.skipped(schemas);

@@ -65,6 +65,10 @@ pub struct Shape {
     pub planning: Planning,
     #[command(flatten)]
     pub passwords: Passwords,
+
+    /// For a gateway without a database: load the whole state at once, in place of all that it holds
+    #[arg(long)]
+    pub dbless: bool,
 }
 
 /// How passwords are stored.
@@ -99,6 +103,8 @@ pub struct Planned {
     pub plan: Plan,
     /// The ids that were made for it.
     pub new_ids: Vec<Uuid>,
+    /// Everything that a gateway without a database is to hold, loaded at once; `None` for one that has one.
+    pub whole: Option<Value>,
     /// What is worth saying, none of it an error.
     pub warnings: Vec<Diagnostic>,
     /// The texts of the files.
@@ -175,7 +181,7 @@ impl Job<'_> {
         documents: Documents,
         ids: &dyn Fn(&MadeFor) -> Result<Ids, Failure>,
     ) -> Result<Planned, Failure> {
-        let Shape { inputs, scope, planning, passwords } = self.shape;
+        let Shape { inputs, scope, planning, passwords, dbless } = self.shape;
         let settings = documents.settings();
         if planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides {
             return Err(Failure::new(
@@ -188,6 +194,7 @@ impl Job<'_> {
         let skip_hash = passwords.skip_hash_for_basic_auth || settings.skip_hash_for_basic_auth;
         let requests = Requests { skip_hash, ..self.requests.clone() };
         let mut session = Session::open(context, &requests, aim).await?;
+        check_database(&session, *dbless)?;
         let mut ids = ids(&session.made_for())?;
         let scope = Scope { kinds: kinds(&scope.kinds, settings), ..scope.clone() };
         let options = plan::Options {
@@ -213,14 +220,54 @@ impl Job<'_> {
             loaded.diagnostics.extend(problems);
             return Err(Failure::found(loaded.diagnostics, loaded.sources));
         }
+        let whole = match dbless {
+            true => Some(whole(&session, &loaded.state, &plan, &options, &scope)?),
+            false => None,
+        };
         Ok(Planned {
             session,
             plan,
+            whole,
             new_ids: ids.made,
             warnings: loaded.diagnostics,
             sources: loaded.sources,
         })
     }
+}
+
+/// Fails when the gateway is not of the sort that the flags say.
+fn check_database(session: &Session, dbless: bool) -> Result<(), Failure> {
+    let address = session.plane.address();
+    match (session.info.dbless, dbless) {
+        (true, false) => {
+            let failure = format!("{address} runs without a database and takes whole states only");
+            Err(Failure::new(codes::NOT_SUPPORTED, failure).help("add --dbless to load the whole state"))
+        }
+        (false, true) => {
+            let failure = format!("{address} has a database, so that no whole state can be loaded");
+            Err(Failure::new(codes::NOT_SUPPORTED, failure).help("leave --dbless out"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a gateway without a database is to hold. Nothing may be left alone: a load replaces everything.
+fn whole(
+    session: &Session,
+    state: &State,
+    plan: &Plan,
+    options: &plan::Options,
+    scope: &Scope,
+) -> Result<Value, Failure> {
+    let partial = !state.info.scopes.is_empty() || scope.leaves_out();
+    if partial || session.aim.workspace.is_some() {
+        let failure = Failure::new(
+            codes::NOT_SUPPORTED,
+            "a whole state cannot be loaded for some entities only: those that it leaves out would be lost",
+        );
+        return Err(failure.help("leave out the select tags, the workspace and the flags that skip kinds"));
+    }
+    Ok(plan::declarative(state, &plan.ids, &session.schemas, options))
 }
 
 /// Compares what a control plane holds with what it should hold.

@@ -111,7 +111,14 @@ async fn plan(args: &Args, context: &Context, workspace: Option<&str>) -> Result
     if problems.iter().any(crate::diagnostics::Diagnostic::is_error) {
         return Err(problems.into());
     }
-    Ok(Planned { session, plan, new_ids: Vec::new(), warnings: problems, sources: SourceMap::default() })
+    Ok(Planned {
+        session,
+        plan,
+        new_ids: Vec::new(),
+        whole: None,
+        warnings: problems,
+        sources: SourceMap::default(),
+    })
 }
 
 /// Asks on a terminal; elsewhere nobody can agree.

@@ -116,6 +116,7 @@ pub async fn apply(args: &ApplyArgs, context: &Context) -> Outcome {
         scope: Scope { kinds: args.kinds.clone(), ..Scope::default() },
         planning: args.planning.clone(),
         passwords: args.passwords.clone(),
+        dbless: false,
     };
     let job = Job { shape: &shape, requests: &args.requests, command: Command::Apply };
     let run = Run { requests: &args.requests, writing: &args.writing, printer: &printer, context };

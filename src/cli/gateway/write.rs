@@ -1,13 +1,13 @@
 //! Carrying a plan out: workspaces, signals, progress, and what became of it.
 
-use super::super::{Console, Context, Exit, Outcome};
+use super::super::{Console, Context, Exit, Failure, Outcome};
 use super::flags::Requests;
 use super::journal::{self, Journal};
 use super::output::{self, Printer, Results};
 use super::planning::Planned;
 use super::session::Session;
 use crate::apply::{self, Command, Event};
-use crate::diagnostics::Diagnostic;
+use crate::diagnostics::{Diagnostic, codes};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,13 @@ impl Run<'_> {
     /// Carries plans out, one after the other, and prints what became of them. A failure of one keeps the next from
     /// being tried. `resumable`: the command and arguments with which the run can be gone on with.
     pub async fn write(&self, parts: Vec<Planned>, resumable: Option<(Command, Vec<String>)>) -> Outcome {
+        let whole = parts.iter().any(|part| part.whole.is_some());
+        if whole && (self.writing.rollback_on_error || self.writing.db_update_propagation_delay > 0) {
+            let failure = "a whole state is loaded at once: nothing can be undone or waited for in between";
+            return self.printer.failed(Failure::new(codes::USAGE, failure));
+        }
         let journal = match resumable {
+            _ if whole => Ok(None),
             Some((command, arguments)) => {
                 Journal::begin(&self.writing.journal, command, arguments, &parts, self.context)
             }
@@ -113,6 +119,10 @@ impl Run<'_> {
         options: &apply::Options,
         keep: &mut (dyn FnMut(&Event<'_>) + Send),
     ) -> apply::Outcome {
+        let Session { schemas, plane, .. } = &part.session;
+        if let Some(whole) = part.whole.as_ref().filter(|_| !part.plan.is_empty()) {
+            return apply::Outcome::at_once(&part.plan, plane.load(whole).await);
+        }
         let bar = output::progress(self.context, &part.plan, self.printer.is_for_people());
         let mut events = |event: Event<'_>| {
             keep(&event);
@@ -120,7 +130,6 @@ impl Run<'_> {
                 bar.inc(1);
             }
         };
-        let Session { schemas, plane, .. } = &part.session;
         let outcome = apply::run(&part.plan, schemas, plane, options, &mut events).await;
         bar.finish_and_clear();
         outcome

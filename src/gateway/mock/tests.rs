@@ -1,6 +1,5 @@
-//! The mock provider over HTTP: every API, and what it does when it is told to fail.
-
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The mock provider over HTTP: every API, and what it does when it is told to fail.
 
 use super::serve;
 use bytes::Bytes;
