@@ -3,7 +3,7 @@
 use super::gateway::{Aim, Requests, Session};
 use super::{Console, Context, Exit, Failure, Outcome, schema_folder};
 use crate::control_plane::ControlPlane as _;
-use crate::diagnostics::{Diagnostic, codes};
+use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::schema::export::{self, Row};
 use crate::schema::{Flavor, Record, Schemas};
 use clap::ValueEnum;
@@ -121,7 +121,7 @@ async fn pull(args: &PullArgs, context: &Context) -> Outcome {
 
 fn export(args: &ExportArgs, console: &Console) -> Outcome {
     let schemas = schema_folder::load(args.gateway.flavor, args.gateway.schemas.as_deref())?;
-    let text = pretty(&export::state_file(&schemas));
+    let text = export::layout(&export::state_file(&schemas));
     if args.output_file.as_os_str() == "-" {
         console.raw(text.as_bytes())?;
     } else {
@@ -175,7 +175,13 @@ fn show(args: &ShowArgs, console: &Console) -> Outcome {
             codes::UNKNOWN_PLUGIN,
             format!("{} has no kind, plugin, vault or partial '{name}'", schemas.flavor()),
         );
-        return Err(Failure::from(problem).help("`foredeck schema show` prints every name"));
+        let text = names(&schemas);
+        let near = nearest(name, text.lines().filter_map(|line| line.strip_prefix("  ")));
+        let help = near.map_or_else(
+            || "`foredeck schema show` prints every name".to_owned(),
+            |near| format!("did you mean `{near}`? `foredeck schema show` prints every name"),
+        );
+        return Err(Failure::from(problem).help(help));
     };
     match args.format {
         Format::Json => console.out(&pretty(&found.served)),
@@ -238,7 +244,7 @@ mod tests {
     #[test]
     fn the_schema_of_state_files_is_current() {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schemas/state.schema.json");
-        let made = pretty(&export::state_file(&Schemas::bundled(Flavor::Kong314)));
+        let made = export::layout(&export::state_file(&Schemas::bundled(Flavor::Kong314)));
         if std::env::var_os("FOREDECK_UPDATE").is_some() {
             std::fs::write(&path, &made).unwrap();
         }

@@ -8,6 +8,7 @@ use super::scalar::typed;
 use super::template::Template;
 use super::text::{Span, Text};
 use crate::diagnostics::{Diagnostic, codes};
+use base64::Engine as _;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span as YamlSpan, StructureStyle};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 const DEEPEST: usize = 255;
 /// How much aliases may add in all: one for a node, and one for every 64 bytes of its text.
 const MOST_ALIASED: usize = 1_000_000;
+/// What the tags of YAML itself (`!!int`) begin with in full.
+const YAML_TAGS: &str = "tag:yaml.org,2002:";
 /// The longest key in characters.
 const LONGEST_KEY: usize = 64 * 1024;
 
@@ -144,7 +147,7 @@ impl<'a> Reader<'a> {
         match event {
             Event::DocumentStart(..) => self.documents += 1,
             Event::Scalar(scalar, style, anchor, tag) => {
-                let tag = tag.as_ref().and_then(|tag| tag.core_suffix().map(str::to_owned));
+                let tag = tag.as_ref().and_then(|tag| tag.suffix_in_namespace(YAML_TAGS));
                 return self.scalar(&scalar, style, anchor, tag.as_deref(), span);
             }
             Event::SequenceStart(style, anchor, _) => {
@@ -156,12 +159,13 @@ impl<'a> Reader<'a> {
             }
             Event::SequenceEnd | Event::MappingEnd => return self.end(span),
             Event::Alias(id) => return self.alias(id, span),
-            Event::UnresolvedAlias(name) => {
-                let name: String = name.chars().take(80).collect();
+            Event::UnresolvedAlias(_) => {
+                // A password that begins with `*` and was not quoted looks the same.
+                self.hidden.push(span);
                 self.problem(
                     span,
-                    format!("there is no anchor `&{name}` before this alias"),
-                    "an alias repeats a node that is marked with `&name` further up in the same file",
+                    "there is no anchor of this name before this alias".to_owned(),
+                    "an alias repeats a node that is marked with `&name` further up in the same file; quote a text that begins with `*`",
                 );
                 let null = Node { span, plain: true, data: Data::Null };
                 return self.add(null, 1, 0, 0);
@@ -334,6 +338,9 @@ impl<'a> Reader<'a> {
             }
             return self.add_key(scalar, span, plain && scalar == "<<");
         }
+        if tag == Some("binary") {
+            return self.binary(scalar, anchor, span);
+        }
         let data = if scalar.contains('$') || self.masked.concerns(scalar) {
             let pieces = self.masked.pieces(scalar, span);
             Template::new(&pieces, span, self.text, plain, self.expansion)
@@ -348,6 +355,24 @@ impl<'a> Reader<'a> {
         });
         let weight = 1 + scalar.len() / 64;
         self.add(Node { span, plain, data }, weight, 0, anchor)
+    }
+
+    /// Text written in base64.
+    fn binary(&mut self, scalar: &str, anchor: usize, span: Span) -> bool {
+        let packed: String = scalar.split_whitespace().collect();
+        let decoded = base64::engine::general_purpose::STANDARD.decode(packed).ok();
+        let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        if text.is_none() {
+            self.hidden.push(span);
+            let message = "`!!binary` wants text that is written in base64";
+            self.problem(
+                span,
+                message.into(),
+                "correct the base64, or write the text itself without the tag",
+            );
+        }
+        let data = text.map_or(Data::Null, |text| Data::Text(text.into()));
+        self.add(Node { span, plain: false, data }, 1 + scalar.len() / 64, 0, anchor)
     }
 
     fn expects_key(&self) -> bool {

@@ -31,7 +31,17 @@ fn bad_input_gets_a_problem_with_a_place() {
         assert!(found.iter().any(|problem| problem.starts_with(want)), "{text:?}: {found:?}");
     }
     assert_eq!(problems(b"_format_version: \"3.0\"\nx: \xff\n"), ["E0002 (2, 4)"]);
+    for version in ["\"1.1\"", "\"2.1\"", "\"3.1\"", "3.0", "1.1", "nonsense", "[3]", "{a: 1}", ""] {
+        let text = format!("_format_version: {version}\nservices: []\n");
+        let documents = read(&["-".into()], &mut text.as_bytes(), Options::default());
+        let found: Vec<_> = documents.diagnostics().iter().map(|problem| problem.code.number).collect();
+        assert_eq!(found, ["E0005"], "{version}");
+        let converts =
+            documents.diagnostics().iter().flat_map(|p| &p.help).any(|help| help.contains("file convert"));
+        assert_eq!(converts, ["1.1", "2.1"].contains(&version.trim_matches('"')), "{version}");
+    }
     assert_eq!(problems(b"_format_version: \"1.1\"\n"), ["E0005 (1, 18)"]);
+    assert_eq!(problems(b"_format_version: \"3.0\"\nx: !!binary \"$%\"\n"), ["E0002 (2, 13)"]);
     assert_eq!(problems(b"services: []\n"), ["E0005 (1, 1)"]);
     assert_eq!(problems(b"- a\n"), ["E0101 (1, 3)"]);
 }
@@ -60,6 +70,55 @@ fn depth_and_aliases_are_bounded() {
     assert!(problems(bomb.as_bytes()).iter().any(|problem| problem.starts_with("E0007")));
     let long = format!("_format_version: \"3.0\"\nx: {}\n", "y".repeat(10_000_000));
     assert_eq!(problems(long.as_bytes()), Vec::<String>::new());
+}
+
+#[test]
+fn odd_yaml_means_what_it_means_to_deck() {
+    let text = r#"_format_version: "3.0"
+services:
+- &base {name: a, host: !!binary aG9zdC50ZXN0, retries: 0x5, enabled: yes, port: 0o120}
+- <<: *base
+  name: b
+  tags: [!!str 1, "\u00e9"]
+  connect_timeout: 99999999999999999999999
+"#;
+    let documents = read(&["-".into()], &mut text.as_bytes(), Options::default());
+    let loaded = documents.build(&Schemas::bundled(Flavor::Kong314));
+    let bodies: Vec<String> = loaded.state.entities.iter().map(|entity| entity.body.to_string()).collect();
+    assert_eq!(
+        bodies.first().map(String::as_str),
+        Some(r#"{"enabled":true,"host":"host.test","name":"a","port":80,"retries":5}"#)
+    );
+    assert!(
+        bodies.get(1).is_some_and(|body| body.contains("host.test") && body.contains(r#"["1","é"]"#)),
+        "{bodies:?}"
+    );
+    let codes: Vec<_> =
+        loaded.diagnostics.iter().map(|problem| (problem.code.number, &*problem.path)).collect();
+    assert_eq!(codes, [("E0102", "services[1].connect_timeout")]);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_loops_in_a_folder_are_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("a.yaml"), "_format_version: \"3.0\"\n").unwrap();
+    std::os::unix::fs::symlink(folder.path(), at("loop")).unwrap();
+    std::os::unix::fs::symlink(at("gone.yaml"), at("dangling.yaml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("endless.yaml")).unwrap();
+    let documents = read(&[folder.path().display().to_string()], &mut std::io::empty(), Options::default());
+    assert_eq!(documents.documents().len(), 1);
+    let messages: Vec<_> = documents.diagnostics().iter().map(|problem| &*problem.message).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(
+        messages.iter().any(|message| message.ends_with("endless.yaml is no regular file")),
+        "{messages:?}"
+    );
+    assert!(
+        messages.iter().any(|message| message.contains("dangling.yaml: there is no such file")),
+        "{messages:?}"
+    );
 }
 
 proptest! {

@@ -204,7 +204,11 @@ impl Reader<'_> {
                     text,
                     span,
                     message,
-                    &format!("write \"{written}\" in quotes"),
+                    &if OLD_FORMATS.contains(&&*written) {
+                        convert_help(text)
+                    } else {
+                        format!("write \"{FORMAT}\" in quotes")
+                    },
                 );
                 return;
             }
@@ -220,10 +224,7 @@ impl Reader<'_> {
         let shown: String = version.chars().take(40).collect();
         let message = format!("`_format_version` {shown:?} is not supported");
         let help = if OLD_FORMATS.contains(&version.as_str()) {
-            format!(
-                "`foredeck file convert --from kong-gateway-2.x --to kong-gateway-3.x --input-file {}` writes this file for Kong 3",
-                text.name()
-            )
+            convert_help(text)
         } else {
             format!("write \"{FORMAT}\"")
         };
@@ -363,4 +364,12 @@ impl Reader<'_> {
             self.settings.workspace.clone_from(&self.options.workspace);
         }
     }
+}
+
+/// How a file for Kong before 3.0 becomes one for Kong 3.
+fn convert_help(text: &Text) -> String {
+    format!(
+        "`foredeck file convert --from kong-gateway-2.x --to kong-gateway-3.x --input-file {}` writes this file for Kong 3",
+        text.name()
+    )
 }

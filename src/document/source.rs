@@ -118,6 +118,12 @@ impl Opened {
             if path.is_dir() {
                 self.list(&path, depth + 1, seen, files);
             } else if ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
+                // Reading a pipe or a device in a folder might never end. A link that leads nowhere is told on opening.
+                if std::fs::metadata(&path).is_ok_and(|known| !known.is_file()) {
+                    let name = path.display().to_string();
+                    self.fail(codes::UNREADABLE, &name, format!("{name} is no regular file"));
+                    continue;
+                }
                 if files.len() == MOST_FILES {
                     self.fail(codes::TOO_LARGE, &name, format!("more than {MOST_FILES} state files"));
                     return;

@@ -206,6 +206,8 @@ impl Builder<'_, '_> {
         let mut before = held.map(|kept| whole(kept.entity, kept.id));
         let after = self.after(want, id, before.as_ref());
         if let Some(before) = &mut before {
+            // What is on its way out is shown beside its successors, and goes with them.
+            schema::hide_shorthands(self.comparer.schemas, &want.kind, before);
             let held = before.clone();
             equal::unhash(&want.kind, &after, before, &|field| reference_id(&held, field));
             before.conceal_like(&after, &Origin::ControlPlane);

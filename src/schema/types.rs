@@ -206,7 +206,8 @@ pub struct Field {
     pub transient: bool,
     /// The gateway computes it from other fields (digests); left out of comparison.
     pub computed: bool,
-    /// The kind of which it names an entity, whose id stands beside it in the record (`partials: [{id, name}]`).
+    /// The kind of which it names an entity, whose id stands beside it in the record (`partials: [{id, name}]`);
+    /// in a list of ids, the kind that they are ids of.
     pub names: Option<Box<str>>,
     /// The named normal form in which the gateway stores the value (`target`: with a port).
     pub normal: Option<Box<str>>,

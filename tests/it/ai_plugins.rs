@@ -80,6 +80,7 @@ fn tokens_are_limited(counters: Json) {
     let refused = (0..4).map(|_| ask("a")).find(|answer| answer.status == 429).unwrap();
     assert_eq!(refused.json()["message"], "AI token rate limit exceeded for provider(s): openai");
     assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.header("retry-after"), refused.header("x-ai-ratelimit-reset"));
     assert_eq!(ask("b").status, 200);
 }
 

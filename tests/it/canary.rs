@@ -149,6 +149,12 @@ fn no_secret_is_shown_in_errors() {
         )),
         service("plugins: [{name: rate-limiting, config: {policy: $SECRET}}]"),
         service("tls_verify: $SECRET"),
+        // What YAML itself refuses: the frame shows the line.
+        service(&format!("tags: [{LITERAL}")),
+        service(&format!("path: {LITERAL}: x: y")),
+        service(&format!("path: \"{LITERAL}")),
+        service(&format!("path: *{LITERAL}")),
+        service(&format!("{LITERAL}")),
         format!(
             "_format_version: \"3.0\"\nconsumers: [{{username: a, keyauth_credentials: [{{key: [{LITERAL}]}}]}}]\n"
         ),

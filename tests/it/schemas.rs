@@ -25,6 +25,7 @@ fn names_and_fields_are_shown() {
     let fields = run(&["schema", "show", "rate-limiting"]).expect(0).stdout;
     assert!(fields.contains("config.redis.host"), "{fields}");
     let unknown = run(&["schema", "show", "rate-limitng"]).expect(1);
+    assert!(unknown.stderr.contains("did you mean `rate-limiting`?"), "{}", unknown.stderr);
     assert!(
         unknown.stderr.contains("no kind, plugin, vault or partial 'rate-limitng'"),
         "{}",

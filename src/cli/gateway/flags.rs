@@ -25,7 +25,7 @@ const RBAC: &str = "rbac";
 #[command(next_help_heading = "State files")]
 pub struct Inputs {
     /// State files and folders; `-` is standard input
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", help_heading = None::<&'static str>)]
     pub files: Vec<String>,
 
     /// File of variables (NAME=value) for the state files, beside the environment; repeatable

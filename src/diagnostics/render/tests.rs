@@ -98,6 +98,18 @@ fn a_secret_in_a_line_is_shown_as_stars() {
 }
 
 #[test]
+fn of_very_many_problems_the_first_errors_are_shown_and_all_are_counted() {
+    let warning = |n| Diagnostic::warning(codes::REGEX_PATH, format!("path {n}"));
+    let error = |n| Diagnostic::error(codes::UNKNOWN_FIELD, format!("field {n}"));
+    let problems: Vec<_> = (0..500).map(warning).chain((0..150).map(error)).collect();
+    let shown = render(&problems, &SourceMap::default(), Format::Text, false);
+    assert_eq!((shown.matches("warning[").count(), shown.matches("error[").count()), (50, 150));
+    assert!(shown.ends_with("not shown: 450 W0102 regex-path\n\n150 errors, 500 warnings\n"), "{shown}");
+    let json = render(&problems, &SourceMap::default(), Format::Json, false);
+    assert_eq!(json.matches("\"code\"").count(), 650);
+}
+
+#[test]
 fn places_that_are_not_in_the_text_do_no_harm() {
     let mut sources = SourceMap::default();
     sources.insert("a".into(), "é".into());

@@ -2,7 +2,12 @@
 
 use super::excerpt::excerpt;
 use super::{Diagnostic, Severity, SourceMap, Summary};
+use crate::diagnostics::Code;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use std::collections::BTreeMap;
+
+/// How many problems are shown; nobody reads more at once.
+const MOST: usize = 200;
 
 pub(super) fn render(problems: &[Diagnostic], sources: &SourceMap, color: bool) -> String {
     if problems.is_empty() {
@@ -10,9 +15,23 @@ pub(super) fn render(problems: &[Diagnostic], sources: &SourceMap, color: bool) 
     }
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
+    // Where there are too many, errors come before warnings.
+    let errors = problems.iter().filter(|problem| problem.is_error()).count().min(MOST);
+    let mut left = (errors, MOST - errors);
+    let mut dropped: BTreeMap<Code, usize> = BTreeMap::new();
     for problem in problems {
+        let left = if problem.is_error() { &mut left.0 } else { &mut left.1 };
+        if *left == 0 {
+            *dropped.entry(problem.code).or_default() += 1;
+            continue;
+        }
+        *left -= 1;
         out.push_str(&frame(problem, sources, &renderer));
         out.push_str("\n\n");
+    }
+    if !dropped.is_empty() {
+        let counts: Vec<String> = dropped.iter().map(|(code, count)| format!("{count} {code}")).collect();
+        out.push_str(&format!("not shown: {}\n\n", counts.join(", ")));
     }
     let summary = Summary::of(problems);
     out.push_str(&format!("{summary}\n"));

@@ -114,7 +114,7 @@ impl<'a> Collector<'a, '_> {
         for member in document.root.members() {
             match &*member.key {
                 "_plugin_configs" => self.configs(index, document, member),
-                "_info" => self.defaults(index, member),
+                "_info" => self.defaults(index, document, member),
                 CUSTOM => self.custom_entities(index, document, member),
                 key if META.contains(&key) => {}
                 key => match self.top.get(key).cloned() {
@@ -150,7 +150,20 @@ impl<'a> Collector<'a, '_> {
         }
     }
 
-    fn defaults(&mut self, index: usize, member: &'a Member) {
+    /// Takes `_info.defaults`, and reports `_info.default_lookup_tags` for no known list.
+    fn defaults(&mut self, index: usize, document: &Document, member: &'a Member) {
+        for list in member.value.get("default_lookup_tags").map_or(&[][..], Node::members) {
+            if !self.top.contains_key(&*list.key) {
+                let near = nearest(&list.key, self.top.keys().copied());
+                let help = near.map_or_else(
+                    || "entities are looked up under the keys of lists, such as `services`".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                let message = format!("there are no entities `{}` to look up", list.key);
+                let place = document.text.place(list.span);
+                self.problems.push(Diagnostic::error(codes::UNKNOWN_FIELD, message).at(place).help(help));
+            }
+        }
         let Some(defaults) = member.value.get("defaults") else { return };
         for kind in defaults.members() {
             let at = Located { document: index, node: &kind.value };

@@ -8,7 +8,7 @@ use crate::diagnostics::{Code, Diagnostic, codes};
 use crate::model::Target;
 use crate::schema::{Check, Deprecation, Field, Kind, Schemas, Type};
 use crate::value::{Origin, Path, Step, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Plugins that take a consumer's credentials from the request.
 const CREDENTIAL_PLUGINS: [&str; 11] = [
@@ -30,6 +30,8 @@ const ROUTER_PATH: &str = "router_path";
 const REGEX_SIGNS: [&str; 9] = ["(", "[", "\\", "^", ".*", ".+", "|", "$", "{"];
 /// The fields by which a router chooses; a route takes what another takes when each of these does.
 const CRITERIA: [&str; 6] = ["hosts", "methods", "paths", "snis", "sources", "destinations"];
+/// How many of the lines with a secret are named.
+const MOST_LINES: usize = 3;
 /// How many earlier routes with a path in common a route is compared with.
 const MOST_COMPARED: usize = 64;
 
@@ -41,7 +43,8 @@ pub(super) fn lint(
     made: &[Made],
     problems: &mut Vec<Diagnostic>,
 ) {
-    let mut linter = Linter { documents, schemas, collected, made, problems, routes: HashMap::new() };
+    let clear = BTreeMap::new();
+    let mut linter = Linter { documents, schemas, collected, made, problems, clear, routes: HashMap::new() };
     for (index, (draft, one)) in collected.drafts.iter().zip(made).enumerate() {
         linter.deprecated(draft, one);
         linter.clear_secrets(draft, one);
@@ -49,6 +52,7 @@ pub(super) fn lint(
         linter.plain_http(draft, one);
         linter.shadowed(index, draft, one);
     }
+    linter.tell_clear_secrets();
 }
 
 struct Linter<'l, 'a> {
@@ -57,11 +61,13 @@ struct Linter<'l, 'a> {
     collected: &'l Collected<'a>,
     made: &'l [Made],
     problems: &'l mut Vec<Diagnostic>,
+    /// The places of secrets written in clear, by document, kind and field, each with its path.
+    clear: BTreeMap<(usize, &'l str, String), BTreeMap<Span, String>>,
     /// Routes by each of their paths (or hosts, or nothing).
     routes: HashMap<String, Vec<usize>>,
 }
 
-impl<'a> Linter<'_, 'a> {
+impl<'l, 'a> Linter<'l, 'a> {
     fn warn(
         &mut self,
         code: Code,
@@ -111,16 +117,45 @@ impl<'a> Linter<'_, 'a> {
     }
 
     /// Credentials that everyone who reads the file can read.
-    fn clear_secrets(&mut self, draft: &Draft<'a>, made: &Made) {
+    fn clear_secrets(&mut self, draft: &Draft<'a>, made: &'l Made) {
         let mut found = Vec::new();
         literal_secrets(&made.entity.body, &Path::root(), &mut found);
         for path in found {
             let layers = Layers::of(self.collected, draft);
             let variant = self.schemas.variant_of(&draft.kind, &made.entity.body);
             let at = layers.find_written(&path, &draft.kind.record, variant).at;
-            let message = format!("{}: `{path}` is a secret, written in clear", draft.kind.report.word);
-            let help = "take it from a variable (`$NAME`) or from a vault (`{vault://...}`)".to_owned();
-            self.warn(codes::CLEAR_SECRET, draft, (at.document, at.node.head()), &path, message, help);
+            let field =
+                path.steps().iter().filter(|step| matches!(step, Step::Key(_))).cloned().collect::<Path>();
+            let key = (at.document, &*made.entity.kind.report.word, field.to_string());
+            let places = self.clear.entry(key).or_default();
+            places.entry(at.node.head()).or_insert_with(|| format!("{}.{path}", self.collected.path(draft)));
+        }
+    }
+
+    /// One warning for each file, kind and field: a file may hold thousands of credentials.
+    fn tell_clear_secrets(&mut self) {
+        for ((document, word, field), places) in std::mem::take(&mut self.clear) {
+            let Some((first, path)) = places.first_key_value() else { continue };
+            let Some(text) = self.documents.documents.get(document).map(|document| &document.text) else {
+                continue;
+            };
+            let message = format!("{word}: `{field}` is a secret, written in clear");
+            let mut problem =
+                Diagnostic::warning(codes::CLEAR_SECRET, message).at(text.place(*first)).path(path);
+            let mut lines: Vec<u32> =
+                places.keys().skip(1).map(|span| text.position(span.start).line).collect();
+            lines.dedup();
+            if let Some(last) = lines.last() {
+                let few: Vec<String> = lines.iter().take(MOST_LINES).map(u32::to_string).collect();
+                let few = few.join(", ");
+                problem = problem.help(match places.len() - 1 {
+                    1 => format!("so is that in line {few}"),
+                    more if lines.len() <= MOST_LINES => format!("so are {more} more, in lines {few}"),
+                    more => format!("so are {more} more, in lines {few} and on to line {last}"),
+                });
+            }
+            self.problems
+                .push(problem.help("take it from a variable (`$NAME`) or from a vault (`{vault://...}`)"));
         }
     }
 
@@ -144,7 +179,10 @@ impl<'a> Linter<'_, 'a> {
                 let message = format!(
                     "the path `{shown}` looks like a regular expression and is matched as plain text"
                 );
-                let help = format!("write `~{shown}` for a regular expression");
+                let help = match without_placeholders(&shown) {
+                    Some(regex) => format!("`{{name}}` is no placeholder; write `~{regex}`"),
+                    None => format!("write `~{shown}` for a regular expression"),
+                };
                 self.warn(codes::REGEX_PATH, draft, (at.document, at.node.span), &path, message, help);
             }
         }
@@ -275,6 +313,20 @@ fn literal_secrets(value: &Value, at: &Path, found: &mut Vec<Path>) {
         }
         _ => {}
     }
+}
+
+/// A path whose parts in braces (`/users/{id}`) are groups of a regular expression; `None` when it has none.
+fn without_placeholders(path: &str) -> Option<String> {
+    let is_name =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let mut out = String::new();
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').filter(|(name, _)| is_name(name))?;
+        out.push_str(&format!("{before}(?<{name}>[^/]+)"));
+        rest = after;
+    }
+    (rest.len() < path.len()).then(|| out + rest + "$")
 }
 
 /// Whether entities of a kind are what a router chooses among.

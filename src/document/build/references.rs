@@ -7,8 +7,8 @@ use super::collect::{Collected, Draft};
 use super::layers::{Layers, place};
 use crate::diagnostics::{Diagnostic, codes, nearest};
 use crate::model::{Reference, Target};
-use crate::schema::{Kind, Schemas, Variants};
-use crate::value::{Path, Value};
+use crate::schema::{Field, Kind, Schemas, Type, Variants};
+use crate::value::{Origin, Path, Secret, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -96,6 +96,7 @@ pub(super) fn resolve(
     for (draft, made) in collected.drafts.iter().zip(made.iter_mut()) {
         resolver.entity(draft, made);
     }
+    resolver.links(made);
     resolver.vaults(made);
 }
 
@@ -196,6 +197,67 @@ impl Resolver<'_, '_> {
         self.report(draft, pending, Diagnostic::error(codes::DANGLING, message).help(help));
     }
 
+    /// Reports names and ids in lists (`partials: [{name}]`, `ca_certificates: [id]`) that lead nowhere.
+    fn links(&mut self, made: &[Made]) {
+        for (draft, made) in self.collected.drafts.iter().zip(made) {
+            for field in &draft.kind.record.fields {
+                let items = made.entity.body.get(&field.name).and_then(Value::as_array).unwrap_or_default();
+                for (index, item) in items.iter().enumerate() {
+                    let path = Path::root().key(&field.name).index(index);
+                    self.link(draft, made, field, item, path);
+                }
+            }
+        }
+    }
+
+    fn link(&mut self, draft: &Draft<'_>, made: &Made, list: &Field, item: &Value, path: Path) {
+        let naming = list.item_naming().or(match &list.ty {
+            // Runs that leave these entities alone (`--skip-ca-certificates`) have them on the gateway only.
+            Type::Array(element) | Type::Set(element) if self.documents.options.lint => Some(&**element),
+            _ => None,
+        });
+        let name = naming.and_then(|naming| naming.names.as_ref());
+        let Some(kind) = name.and_then(|name| self.schemas.kind(name)).cloned() else { return };
+        let (by, value) = match item {
+            Value::Object(_) => {
+                let said = |key: &'static str| {
+                    item.get(key).filter(|value| !value.is_null()).map(|value| (key, value))
+                };
+                let Some((key, value)) = said("id").or_else(|| said("name")) else { return };
+                (Some(key), value)
+            }
+            value => (Some("id"), value),
+        };
+        let path = by.filter(|_| matches!(item, Value::Object(_))).map_or(path.clone(), |key| path.key(key));
+        self.lead(draft, made, &kind, by, value.clone(), &path);
+    }
+
+    /// Reports what a value inside a body names, unless it exists or only the gateway can say.
+    fn lead(
+        &mut self,
+        draft: &Draft<'_>,
+        made: &Made,
+        kind: &Kind,
+        by: Option<&str>,
+        value: Value,
+        path: &Path,
+    ) {
+        let known = !made.unknown.iter().any(|unknown| path.steps().starts_with(unknown.steps()));
+        let is_id = value.exposed_str().is_some_and(|text| Uuid::try_parse(text).is_ok());
+        let pending = Pending {
+            field: path.to_string().into(),
+            by: by.map(Into::into),
+            value,
+            span: Layers::of(self.collected, draft).find(path).at.node.span,
+            known,
+        };
+        let wrong = pending.value.exposed_str().is_none() || (by == Some("id") && !is_id);
+        // What is no name or id is reported by its check.
+        if known && !wrong && self.names.find(kind, &pending).is_none() && !self.may_be_outside(kind, is_id) {
+            self.dangling(draft, kind, &pending);
+        }
+    }
+
     /// Reports references `{vault://prefix/...}` to vaults that do not exist.
     fn vaults(&mut self, made: &[Made]) {
         let is_vault = |kind: &&Arc<Kind>| matches!(&kind.subschema, Some(subschema) if matches!(subschema.variants, Variants::Vaults));
@@ -208,16 +270,8 @@ impl Resolver<'_, '_> {
             let mut found = Vec::new();
             vault_references(&made.entity.body, &Path::root(), &mut found);
             for (path, prefix) in found {
-                let pending = Pending {
-                    field: path.to_string().into(),
-                    by: None,
-                    value: Value::from(prefix.as_str()),
-                    span: Layers::of(self.collected, draft).find(&path).at.node.span,
-                    known: true,
-                };
-                let known = backends.contains(&prefix.as_str()) || self.names.find(&kind, &pending).is_some();
-                if !known {
-                    self.dangling(draft, &kind, &pending);
+                if prefix.exposed_str().is_none_or(|prefix| !backends.contains(&prefix)) {
+                    self.lead(draft, made, &kind, None, prefix, &path);
                 }
             }
         }
@@ -225,7 +279,7 @@ impl Resolver<'_, '_> {
 }
 
 /// Lists the prefixes of the vault references in a value.
-fn vault_references(value: &Value, at: &Path, found: &mut Vec<(Path, String)>) {
+fn vault_references(value: &Value, at: &Path, found: &mut Vec<(Path, Value)>) {
     match value {
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
@@ -241,7 +295,14 @@ fn vault_references(value: &Value, at: &Path, found: &mut Vec<(Path, String)>) {
             let text = scalar.exposed_str().and_then(|text| text.strip_prefix(VAULT));
             if let Some(inner) = text.and_then(|text| text.strip_suffix('}')) {
                 let prefix = inner.split('/').next().unwrap_or_default();
-                found.push((at.clone(), prefix.to_owned()));
+                // A prefix that comes from a variable is as little shown as the variable.
+                let prefix = match scalar {
+                    Value::Secret(secret) if !matches!(secret.origin(), Origin::Literal(_)) => {
+                        Value::Secret(Secret::text(prefix, secret.origin().clone()))
+                    }
+                    _ => Value::from(prefix),
+                };
+                found.push((at.clone(), prefix));
             }
         }
     }

@@ -186,3 +186,60 @@ services:
     assert!(!documents.build(&schemas).has_errors());
     assert_eq!(schemas.parsed(), ["kinds", "cors"]);
 }
+
+#[test]
+fn references_of_every_sort_are_followed() {
+    let text = r#"_format_version: "3.0"
+_info:
+  default_lookup_tags: {consumer_groups: [x], consumr: [y]}
+services:
+- name: shop
+  url: https://shop.test
+  client_certificate: {id: 3ec9b0a4-5a0f-4d43-9a4e-2d5dd2f1d001}
+  ca_certificates: [3ec9b0a4-5a0f-4d43-9a4e-2d5dd2f1d002]
+partials:
+- {name: cache, type: redis-ce, config: {host: cache.test}}
+plugins:
+- {name: rate-limiting, partials: [{name: cache}, {name: cahce}], config: {minute: 5, policy: redis}}
+- {name: cors, consumer_group: elsewhere}
+- {name: ip-restriction, consumer: ghost, config: {allow: [10.0.0.1]}}
+keys:
+- {name: k, kid: k, set: {name: nowhere}, jwk: '{"kid": "k", "kty": "oct", "k": "aGk"}'}
+vaults:
+- {name: env, prefix: mine, config: {prefix: X_}}
+consumers:
+- username: amy
+  groups: [{name: elsewhere}]
+  keyauth_credentials: [{key: "{vault://mine/a}"}, {key: "{vault://env/a}"}, {key: "{vault://mien/a}"}, {key: $KEY}]
+"#;
+    let loaded = load_with(text, &[("KEY", "{vault://hush/a}")], |options| options.lint = true);
+    let shown = render(&loaded.diagnostics, &loaded.sources, Format::Text, false);
+    assert!(!shown.contains("hush"), "{shown}");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn many_secrets_in_clear_are_one_warning_a_field() {
+    let mut text = "_format_version: \"3.0\"\nconsumers:\n".to_owned();
+    for n in 0..9 {
+        text.push_str(&format!(
+            "- username: u{n}\n  keyauth_credentials: [{{key: hush-{n}}}]\n  jwt_secrets: [{{key: j{n}, secret: hush-{n}}}]\n"
+        ));
+    }
+    let loaded = load_with(&text, &[], |options| options.lint = true);
+    insta::assert_snapshot!(render(&loaded.diagnostics, &loaded.sources, Format::Text, false));
+}
+
+#[test]
+fn paths_with_placeholders_are_told_from_regular_expressions() {
+    let text = "_format_version: \"3.0\"\nservices: [{name: s, host: h, routes: [{name: r, paths: [\"/users/{id}/x\", \"/a.b/~c\", \"/v[0-9]\"]}]}]\n";
+    let loaded = load_with(text, &[], |options| options.lint = true);
+    let help: Vec<_> = loaded.diagnostics.iter().flat_map(|problem| &problem.help).collect();
+    assert_eq!(
+        help,
+        [
+            "`{name}` is no placeholder; write `~/users/(?<id>[^/]+)/x$`",
+            "write `~/v[0-9]` for a regular expression"
+        ]
+    );
+}

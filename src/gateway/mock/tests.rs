@@ -1,5 +1,6 @@
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 //! The mock provider over HTTP: every API, and what it does when it is told to fail.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::serve;
 use bytes::Bytes;

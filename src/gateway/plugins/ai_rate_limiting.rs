@@ -17,6 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The plugin's line in the table.
 pub const ENTRY: Entry = Entry { name: "ai-rate-limiting-advanced", priority: 905, build };
 
+const RESET: HeaderName = HeaderName::from_static("x-ai-ratelimit-reset");
+
 struct Limiter {
     rules: Vec<Rule>,
     by: By,
@@ -214,6 +216,8 @@ impl Plugin for Limiter {
         let mut headers = HeaderMap::new();
         let mut over: Vec<String> = Vec::new();
         let mut wait = 0;
+        // what is left under the tightest limit, and when it starts anew
+        let mut tightest = (f64::INFINITY, 0);
         for (place, rule) in self.rules.iter().enumerate() {
             for (owner, label) in self.owners(rule, context, None) {
                 for (index, limit) in rule.limits.iter().enumerate() {
@@ -227,6 +231,9 @@ impl Plugin for Limiter {
                         }
                     }
                     let left = (limit.most - used).max(0.0);
+                    if left < tightest.0 {
+                        tightest = (left, reset);
+                    }
                     let window = window_name(limit.window);
                     let mut set = |what: &str, value: HeaderValue| {
                         let name = format!("x-ai-ratelimit-{what}-{window}-{label}");
@@ -244,6 +251,9 @@ impl Plugin for Limiter {
             headers.clear();
         }
         if over.is_empty() {
+            if !self.hide_headers && tightest.0.is_finite() {
+                headers.insert(RESET, HeaderValue::from(tightest.1));
+            }
             context.response_headers.extend(headers);
             return Ok(Flow::Continue);
         }
@@ -253,9 +263,9 @@ impl Plugin for Limiter {
             format!("{}{}", self.error_message, over.join(", "))
         };
         let mut answer = context.exit(self.error_code, &message);
-        if !self.hide_headers {
-            headers.insert(RETRY_AFTER, HeaderValue::from(wait));
-            headers.insert(HeaderName::from_static("x-ai-ratelimit-retry-after"), HeaderValue::from(wait));
+        // told also to clients who are not told their limits
+        for name in [RETRY_AFTER, HeaderName::from_static("x-ai-ratelimit-retry-after"), RESET] {
+            headers.insert(name, HeaderValue::from(wait));
         }
         answer.headers_mut().extend(headers);
         Ok(Flow::Respond(answer))

@@ -250,3 +250,28 @@ fn verify_es512(token: &Token<'_>, pem: &str) -> Option<bool> {
         .is_ok_and(|signature| key.verify(token.signed.as_bytes(), &signature).is_ok());
     Some(valid)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use p521::ecdsa::signature::Signer;
+    use p521::pkcs8::{EncodePublicKey, LineEnding};
+
+    #[test]
+    fn es512_tokens_are_verified() {
+        let mut secret = [7; 66];
+        secret[0] = 0;
+        let secret = p521::SecretKey::from_slice(&secret).unwrap();
+        let pem = secret.public_key().to_public_key_pem(LineEnding::LF).unwrap();
+        let key = p521::ecdsa::SigningKey::from_slice(&secret.to_bytes()).unwrap();
+        let signed = "eyJhbGciOiJFUzUxMiJ9.eyJpc3MiOiJhIn0";
+        let signature: p521::ecdsa::Signature = key.sign(signed.as_bytes());
+        let signature = BASE64.encode(signature.to_bytes());
+        let verify = |signed: &str| {
+            let token = Token { header: Map::new(), claims: Map::new(), signed, signature: &signature };
+            verify_es512(&token, &pem)
+        };
+        assert_eq!((verify(signed), verify("changed")), (Some(true), Some(false)));
+    }
+}

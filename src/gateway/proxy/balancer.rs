@@ -33,6 +33,8 @@ pub struct Upstream {
     hash_on: HashOn,
     hash_fallback: HashOn,
     passive: Thresholds,
+    /// The share of the targets' weight, in percent, that must be healthy for any to be used.
+    threshold: f64,
     /// Probes, if there are any.
     pub(super) active: Option<Active>,
     rows: Vec<Arc<Value>>,
@@ -123,6 +125,10 @@ impl Upstream {
             hash_on: hash_on(row, "hash_on"),
             hash_fallback: hash_on(row, "hash_fallback"),
             passive: Thresholds::new(checks("passive")),
+            threshold: row
+                .get("healthchecks")
+                .and_then(|checks| checks.get("threshold")?.as_f64())
+                .unwrap_or(0.0),
             active: Active::new(checks("active")),
             rows: target_rows.iter().map(|row| Arc::clone(row)).collect(),
         }
@@ -158,6 +164,9 @@ impl Upstream {
 
     /// Chooses a target that is healthy, has a weight, and is not among `tried`. `None` when there is none.
     pub fn choose(self: &Arc<Self>, context: &Context, board: &Board, tried: &[usize]) -> Option<Chosen> {
+        if self.threshold > 0.0 && self.healthy_share(board) < self.threshold {
+            return None;
+        }
         let usable = |position: usize| {
             self.targets.get(position).is_some_and(|target| {
                 target.weight > 0 && board.is_healthy(self.id, &target.name) && !tried.contains(&position)
@@ -192,6 +201,15 @@ impl Upstream {
         let target = self.targets.get(position)?;
         target.in_flight.fetch_add(1, Ordering::Relaxed);
         Some(Chosen { upstream: Arc::clone(self), position })
+    }
+
+    /// How much of the targets' weight is healthy, in percent.
+    fn healthy_share(&self, board: &Board) -> f64 {
+        let weight = |healthy_only: bool| -> u64 {
+            let counted = self.targets.iter().filter(|t| !healthy_only || board.is_healthy(self.id, &t.name));
+            counted.map(|target| u64::from(target.weight)).sum()
+        };
+        weight(true) as f64 * 100.0 / weight(false).max(1) as f64
     }
 
     /// Counts what became of a request or a probe, and marks the target when a threshold is reached.
@@ -395,6 +413,18 @@ mod tests {
         let upstream = upstream(json!({}), &[("[::1]:80", 1), ("h.test", 1), ("10.0.0.1:9", 1)]);
         let read: Vec<(&str, u16)> = upstream.targets.iter().map(|t| (&*t.host, t.port)).collect();
         assert_eq!(read, [("::1", 80), ("h.test", 8000), ("10.0.0.1", 9)]);
+    }
+
+    #[test]
+    fn too_few_healthy_targets_make_none_usable() {
+        let id = Uuid::from_u128(9);
+        let row = json!({"id": id.to_string(), "healthchecks": {"threshold": 50}});
+        let upstream = upstream(row, &[("a:1", 100), ("b:1", 100), ("c:1", 100)]);
+        let board = Board::default();
+        board.set(id, "a:1", false);
+        assert!(upstream.healthy_share(&board) > 50.0);
+        board.set(id, "b:1", false);
+        assert!(upstream.healthy_share(&board) < 50.0);
     }
 
     #[test]

@@ -118,12 +118,15 @@ impl Wire {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Wire::Http1 { driver, .. } = self else { return Pin::new(incoming).poll_frame(cx) };
         let gate = Arc::clone(&driver.gate);
-        let frame = gate.quietly(|| Pin::new(&mut *incoming).poll_frame(cx));
+        // As with the head: what the driver brings is looked for after it was driven.
+        let mut look =
+            || gate.quietly(|| Pin::new(&mut *incoming).poll_frame(&mut Context::from_waker(Waker::noop())));
+        let frame = look();
         if frame.is_ready() {
             return frame;
         }
         driver.drive(cx);
-        gate.quietly(|| Pin::new(incoming).poll_frame(cx))
+        look()
     }
 
     /// Brings an exchange to its end. Whether another one may follow.

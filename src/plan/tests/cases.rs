@@ -118,3 +118,31 @@ fn a_stored_hash_is_its_password() {
     assert_eq!(outline(&planned(&current, &state(entity("pw")))), Vec::<String>::new());
     assert_eq!(outline(&planned(&current, &state(entity("other")))), ["update basic-auth b for consumer u"]);
 }
+
+#[test]
+fn what_did_not_change_does_not_show() {
+    let entity = |password: &str, tags: serde_json::Value| {
+        json!([
+            ["consumers", {"username": "u"}],
+            ["basicauth_credentials", {"username": "b", "password": password, "consumer": 0, "tags": tags}],
+        ])
+    };
+    // SHA-1 of the password and the consumer's id.
+    let current = held(entity("c2bcf7b7786b13b7dc62cc355084aa8177ece641", json!(null)));
+    let plan = planned(&current, &state(entity("pw", json!(["t"]))));
+    let [change] = plan.changes.as_slice() else { panic!("{:?}", outline(&plan)) };
+    let password = |body: &Option<crate::value::Value>| body.as_ref().unwrap().get("password").cloned();
+    assert_eq!(password(&change.before), password(&change.after));
+    assert_eq!(change.request(&schemas()).unwrap().get("password").unwrap().exposed_str(), Some("pw"));
+
+    let plugin = |minute: u64| json!([["plugins", {"name": "rate-limiting", "config": {"minute": minute, "policy": "local"}}]]);
+    let mut current = held(plugin(5));
+    crate::schema::show_shorthands(
+        &schemas(),
+        &current.entities[0].kind.clone(),
+        &mut current.entities[0].body,
+    );
+    let plan = planned(&current, &state(plugin(6)));
+    let before = plan.changes[0].before.as_ref().unwrap();
+    assert!(before.get("config").unwrap().get("redis_host").is_none(), "{before}");
+}

@@ -26,7 +26,7 @@ pub fn state_file(schemas: &Schemas) -> Json {
         variants(schemas, kind, &mut definitions);
     }
     properties.insert("custom_entities".to_owned(), custom_entities(schemas));
-    json!({
+    let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": format!("State file for {}", schemas.flavor()),
         "type": "object",
@@ -34,7 +34,9 @@ pub fn state_file(schemas: &Schemas) -> Json {
         "patternProperties": {"^x(-.*)?$": true},
         "additionalProperties": false,
         "$defs": definitions,
-    })
+    });
+    super::share::share(&mut schema);
+    schema
 }
 
 /// What a state file says of itself.
@@ -145,9 +147,10 @@ fn entity(schemas: &Schemas, kind: &Kind) -> Json {
             json!({"if": {"properties": {key: {"const": name}}, "required": [key]}, "then": config})
         };
         out["allOf"] = names.iter().map(|name| branch(name)).collect();
-        // A plugin of one's own is known to its gateway only.
-        out["properties"][key] = json!({"anyOf": [{"enum": names}, {"type": "string"}]});
-        out["properties"]["config"] = json!({"type": "object"});
+        // Plugins of one's own come with the gateway's schemas (`--schemas`).
+        out["properties"][key] = with_variable(json!({"enum": names}));
+        // `config:` with nothing after it asks for the defaults.
+        out["properties"]["config"] = json!({"type": ["object", "null"]});
         out["properties"]["_config"] = json!({"type": "string"});
     }
     out
@@ -169,7 +172,7 @@ fn variants(schemas: &Schemas, kind: &Kind, definitions: &mut Members) {
             Some(Type::Record(config)) => record(config, false),
             _ => json!({"type": "object"}),
         };
-        definitions.insert(variant(kind, name), json);
+        definitions.insert(variant(kind, name), nullable(json));
     }
 }
 
