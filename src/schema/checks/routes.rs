@@ -1,5 +1,6 @@
 //! The rule over a route's matching fields: an expression, or the usual fields, that the router can compile.
 
+use super::regexes::is_plain;
 use super::{Outcome, demand};
 use crate::value::{Map, Value};
 use atc_router::ast::Type;
@@ -96,7 +97,7 @@ pub fn route_expression(members: &Map) -> Outcome {
 fn regex_paths(members: &Map) -> Outcome {
     let paths = members.get("paths").and_then(Value::as_array).unwrap_or_default();
     for pattern in paths.iter().filter_map(Value::exposed_str).filter_map(|path| path.strip_prefix('~')) {
-        if regex::Regex::new(pattern).is_err() {
+        if !is_plain(pattern) && regex::Regex::new(pattern).is_err() {
             compile(&format!("http.path ~ r#\"^{pattern}\"#"), true).map_err(|words| fault(&words))?;
         }
     }
