@@ -44,8 +44,13 @@ impl fmt::Debug for Place {
 pub struct SourceMap {
     texts: BTreeMap<Arc<str>, Arc<str>>,
     /// Stretches that hold secrets, by file: start and end in bytes, none touching another.
-    concealed: BTreeMap<Arc<str>, BTreeMap<u32, u32>>,
+    concealed: Spans,
+    /// Stretches that are no secret wherever they stand, in the same way.
+    revealed: Spans,
 }
+
+/// Stretches by file: start and end in bytes, none touching another.
+type Spans = BTreeMap<Arc<str>, BTreeMap<u32, u32>>;
 
 impl SourceMap {
     /// Keeps a source's text.
@@ -56,22 +61,22 @@ impl SourceMap {
     /// Takes in the texts of another map.
     pub fn append(&mut self, mut other: SourceMap) {
         self.texts.append(&mut other.texts);
-        for (file, spans) in other.concealed {
-            self.concealed.entry(file).or_default().extend(spans);
+        for (own, others) in [(&mut self.concealed, other.concealed), (&mut self.revealed, other.revealed)] {
+            for (file, spans) in others {
+                own.entry(file).or_default().extend(spans);
+            }
         }
     }
 
     /// Marks a stretch that holds a secret: lines are shown without it.
     pub fn conceal(&mut self, place: &Place) {
-        let spans = self.concealed.entry(place.file.clone()).or_default();
-        let (mut start, mut end) = (place.start.offset, place.end.offset);
-        // One stretch takes the place of all that it touches.
-        while let Some((&other, &other_end)) = spans.range(..=end).next_back().filter(|(_, e)| **e >= start) {
-            spans.remove(&other);
-            start = start.min(other);
-            end = end.max(other_end);
-        }
-        spans.insert(start, end);
+        mark(&mut self.concealed, place);
+    }
+
+    /// Marks a stretch that is no secret, such as the name of a variable: lines are shown with it, also when it stands
+    /// in a stretch that holds a secret.
+    pub fn reveal(&mut self, place: &Place) {
+        mark(&mut self.revealed, place);
     }
 
     /// Takes over what another map has concealed in the same sources.
@@ -86,15 +91,44 @@ impl SourceMap {
 
     /// The stretches of a source between two offsets that hold secrets, as pairs of offsets, in order.
     pub fn concealed(&self, file: &str, from: u32, to: u32) -> Vec<(u32, u32)> {
-        let Some(spans) = self.concealed.get(file) else { return Vec::new() };
-        let before = spans.range(..from).next_back().filter(|(_, end)| **end > from);
-        before.into_iter().chain(spans.range(from..to)).map(|(start, end)| (*start, *end)).collect()
+        let mut hidden = Vec::new();
+        for (mut start, end) in between(&self.concealed, file, from, to) {
+            for (shown, shown_end) in between(&self.revealed, file, start, end) {
+                if start < shown {
+                    hidden.push((start, shown));
+                }
+                start = shown_end.max(start);
+            }
+            if start < end {
+                hidden.push((start, end));
+            }
+        }
+        hidden
     }
 
     /// The text of a source.
     pub fn text(&self, file: &str) -> Option<&Arc<str>> {
         self.texts.get(file)
     }
+}
+
+/// Adds a stretch; it takes the place of all that it touches.
+fn mark(all: &mut Spans, place: &Place) {
+    let spans = all.entry(place.file.clone()).or_default();
+    let (mut start, mut end) = (place.start.offset, place.end.offset);
+    while let Some((&other, &other_end)) = spans.range(..=end).next_back().filter(|(_, e)| **e >= start) {
+        spans.remove(&other);
+        start = start.min(other);
+        end = end.max(other_end);
+    }
+    spans.insert(start, end);
+}
+
+/// The stretches that reach into that from one offset to another, in order.
+fn between(all: &Spans, file: &str, from: u32, to: u32) -> Vec<(u32, u32)> {
+    let Some(spans) = all.get(file) else { return Vec::new() };
+    let before = spans.range(..from).next_back().filter(|(_, end)| **end > from);
+    before.into_iter().chain(spans.range(from..to.max(from))).map(|(start, end)| (*start, *end)).collect()
 }
 
 #[cfg(test)]
@@ -115,5 +149,21 @@ mod tests {
         let mut other = SourceMap::default();
         other.conceal_as(&sources);
         assert_eq!(other.concealed("f", 0, 100), sources.concealed("f", 0, 100));
+    }
+
+    #[test]
+    fn what_is_no_secret_is_cut_out_of_what_is() {
+        let file: Arc<str> = "f".into();
+        let at = |offset| Position { offset, ..Position::default() };
+        let place = |start, end| Place { file: file.clone(), start: at(start), end: at(end) };
+        let mut sources = SourceMap::default();
+        sources.conceal(&place(10, 40));
+        for (start, end) in [(5, 12), (20, 25), (38, 50), (60, 70)] {
+            sources.reveal(&place(start, end));
+        }
+        assert_eq!(sources.concealed("f", 0, 100), [(12, 20), (25, 38)]);
+        // Order does not matter.
+        sources.conceal(&place(40, 65));
+        assert_eq!(sources.concealed("f", 0, 100), [(12, 20), (25, 38), (50, 60)]);
     }
 }

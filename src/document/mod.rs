@@ -30,7 +30,7 @@ pub use text::{Span, Text};
 
 use crate::diagnostics::{Diagnostic, SourceMap, codes};
 use crate::model::State;
-use crate::schema::{Schemas, plugin_lists};
+use crate::schema::{Schemas, is_reference_text, plugin_lists};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
@@ -53,6 +53,25 @@ impl Document {
     /// secret.
     fn conceal(&self, node: &Node, sources: &mut SourceMap) {
         node.scalars(&mut |span| sources.conceal(&self.text.place(span)));
+    }
+
+    /// Shows expressions and references to vaults in lines whose other text is secret: they say where a secret is kept,
+    /// and not what it is.
+    fn reveal(&self, sources: &mut SourceMap) {
+        let mut waiting = vec![&self.root];
+        while let Some(node) = waiting.pop() {
+            match &node.data {
+                Data::Text(text) if is_reference_text(text) => sources.reveal(&self.text.place(node.span)),
+                Data::Template(template) => {
+                    for span in template.plain(node.span, &self.text) {
+                        sources.reveal(&self.text.place(span));
+                    }
+                }
+                Data::List(items) => waiting.extend(items.iter()),
+                Data::Map(members) => waiting.extend(members.iter().map(|member| &member.value)),
+                _ => {}
+            }
+        }
     }
 }
 
@@ -96,7 +115,9 @@ pub fn read(inputs: &[String], stdin: &mut dyn Read, options: Options) -> Docume
             incomplete = true;
             continue;
         }
-        documents.push(Document { text, root, tags: Vec::new(), workspace: None });
+        let document = Document { text, root, tags: Vec::new(), workspace: None };
+        document.reveal(&mut sources);
+        documents.push(document);
     }
     let of_texts = problems.len();
     let settings = settings::read(&mut documents, &options, &mut problems);

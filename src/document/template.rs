@@ -5,6 +5,7 @@ use super::scalar::typed;
 use super::text::{Span, Text};
 use super::{mask::Piece, node::Data};
 use crate::diagnostics::{Diagnostic, codes};
+use crate::schema::is_reference_text;
 use crate::value::{Number, Origin, Secret, Value};
 use std::sync::Arc;
 
@@ -104,6 +105,36 @@ impl Template {
             }
             _ => None,
         })
+    }
+
+    /// The stretches of this scalar, which stands at `within`, that are no text of the user's own: its expressions
+    /// without their defaults and messages, and the quotes around it. All of it when it refers to a vault.
+    pub fn plain(&self, within: Span, text: &Text) -> Vec<Span> {
+        if is_reference_text(&self.raw()) {
+            return vec![within];
+        }
+        let mut spans = Vec::new();
+        let source = text.slice(within);
+        if source.len() > 1 && ['"', '\''].iter().any(|q| source.starts_with(*q) && source.ends_with(*q)) {
+            let (start, end) = (within.start as usize, within.end as usize);
+            spans.extend([Span::new(start, start + 1), Span::new(end - 1, end)]);
+        }
+        // The text of a regular expression is no variable, whatever it looks like.
+        let regex = self.parts.first().is_some_and(|part| part.raw.starts_with('~'));
+        // Where escapes hide a part its span is that of the whole scalar.
+        for part in self.parts.iter().filter(|part| text.slice(part.span) == &*part.raw) {
+            let (start, end) = (part.span.start as usize, part.span.end as usize);
+            match &part.what {
+                What::Deck(..) => spans.push(part.span),
+                What::Shell(_, Otherwise::Nothing) if !regex => spans.push(part.span),
+                // `${NAME:-` and `}`.
+                What::Shell(name, _) if !regex => {
+                    spans.extend([Span::new(start, start + name.len() + 4), Span::new(end - 1, end)]);
+                }
+                _ => {}
+            }
+        }
+        spans
     }
 
     /// The text as it is written.

@@ -268,7 +268,7 @@ fn check_reference(reference: &Value) -> Result<(), Fault> {
 }
 
 /// Whether a text is a reference to a vault: `{vault://...}`.
-pub(super) fn is_reference_text(text: &str) -> bool {
+pub fn is_reference_text(text: &str) -> bool {
     text.starts_with("{vault://") && text.ends_with('}')
 }
 

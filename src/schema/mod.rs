@@ -30,7 +30,7 @@ pub(crate) mod recorded_tests;
 mod tests;
 
 pub use bundled::{Schemas, plugin_lists};
-pub use check::{Mode, check, check_as, is_vault_reference, supplied_by_partials};
+pub use check::{Mode, check, check_as, is_reference_text, is_vault_reference, supplied_by_partials};
 pub use checks::normalize_path;
 pub use conceal::conceal;
 pub use faults::kong_error;

@@ -4,7 +4,7 @@ use super::super::scalar::old_boolean;
 use super::super::{Data, Documents, Node, Span, Template};
 use super::Made;
 use super::collect::{Collected, Draft};
-use super::layers::{CONFIG, CONFIG_NAME, Layers, field, inside, place};
+use super::layers::{CONFIG, CONFIG_NAME, Layers, field, hide, inside, place};
 use crate::diagnostics::{Diagnostic, Place, SourceMap, codes, nearest};
 use crate::model::Entity;
 use crate::schema::{self, Field, Record, Schemas, Type};
@@ -349,7 +349,7 @@ impl<'c, 'a> Bodies<'c, 'a> {
             let found = layers.find_written(path, &draft.kind.record, variant);
             match place(self.documents, found.at.document, found.at.node.span) {
                 Some(place) => {
-                    concealed.borrow_mut().push(place.clone());
+                    hide(self.documents, found.at, &mut concealed.borrow_mut());
                     Origin::Literal(place)
                 }
                 None => Origin::Variables(Vec::new()),

@@ -4,7 +4,7 @@ use super::super::Documents;
 use super::super::{Data, Node};
 use super::Made;
 use super::collect::{Collected, Draft};
-use super::layers::{Layers, field_at, place};
+use super::layers::{Layers, field_at, hide, place};
 use super::references::clip;
 use crate::diagnostics::{Code, Diagnostic, Place, SourceMap, codes};
 use crate::model::Target;
@@ -109,11 +109,11 @@ impl Checker<'_, '_> {
         };
         if violation.kind == ViolationKind::UnknownField && written {
             // It may be a misspelt credential.
-            findings.concealed.extend(place(self.documents, found.at.document, found.at.node.span));
+            hide(self.documents, found.at, &mut findings.concealed);
         }
         let field = field_at(&kind.record, variant, &violation.path);
         if field.is_some_and(|field| may_hold_a_key(kind, field)) {
-            findings.concealed.extend(place(self.documents, found.at.document, found.at.node.span));
+            hide(self.documents, found.at, &mut findings.concealed);
         }
         let path = match violation.path.is_root() {
             true => self.collected.path(draft),

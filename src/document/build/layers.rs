@@ -159,3 +159,10 @@ fn record_at<'s>(record: &'s Record, variant: Option<&'s Record>, steps: &[Step]
 pub(super) fn place(documents: &Documents, document: usize, span: Span) -> Option<Place> {
     documents.documents.get(document).map(|document| document.text.place(span))
 }
+
+/// Adds the places of all scalars of a node: those that are not to be shown.
+pub(super) fn hide(documents: &Documents, at: Located<'_>, into: &mut Vec<Place>) {
+    if let Some(document) = documents.documents.get(at.document) {
+        at.node.scalars(&mut |span| into.push(document.text.place(span)));
+    }
+}
