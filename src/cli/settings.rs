@@ -79,7 +79,7 @@ pub struct Konnect {
 /// TLS to the gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
-    /// CA certificates to trust beside the built-in ones, as PEM text.
+    /// CA certificates to trust in place of the system's, as PEM text.
     pub ca_cert: Option<String>,
     /// The client certificate and its private key, as PEM text.
     pub client: Option<(String, Secret)>,

@@ -145,6 +145,13 @@ impl Client {
         Ok(Client { http, dialect, schemas: OnceLock::new(), skip_hash: connection.skip_hash })
     }
 
+    /// The name of the organization in Konnect that the token is of; `None` where it is not told: a token may be good for
+    /// control planes only.
+    pub async fn organization(&self) -> Option<String> {
+        let told = self.optional_json("/v2/organizations/me".to_owned()).await.ok().flatten()?;
+        told.get("name")?.as_str().map(str::to_owned)
+    }
+
     /// The names of all workspaces of a gateway.
     pub async fn workspaces(&self) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();

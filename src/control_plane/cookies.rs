@@ -2,11 +2,41 @@
 
 use super::Error;
 use reqwest::Url;
-use reqwest::cookie::Jar;
+use reqwest::cookie::{CookieStore, Jar};
+use reqwest::header::HeaderValue;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The cookies for one address, whatever name requests go by because of TLS.
+pub(super) struct Cookies {
+    jar: Jar,
+    address: Url,
+}
+
+impl Cookies {
+    /// Those that a file's text describes.
+    pub fn of(text: &str, address: &Url) -> Result<Self, Error> {
+        Ok(Cookies { jar: jar(text)?, address: address.clone() })
+    }
+
+    fn place(&self, url: &Url) -> Url {
+        let mut place = self.address.clone();
+        place.set_path(url.path());
+        place
+    }
+}
+
+impl CookieStore for Cookies {
+    fn set_cookies(&self, headers: &mut dyn Iterator<Item = &HeaderValue>, url: &Url) {
+        self.jar.set_cookies(headers, &self.place(url));
+    }
+
+    fn cookies(&self, url: &Url) -> Option<HeaderValue> {
+        self.jar.cookies(&self.place(url))
+    }
+}
+
 /// The jar that a file's text describes. Expired cookies are left out.
-pub(super) fn jar(text: &str) -> Result<Jar, Error> {
+fn jar(text: &str) -> Result<Jar, Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let jar = Jar::default();
     for (index, line) in text.lines().enumerate() {
@@ -54,7 +84,6 @@ pub(super) fn jar(text: &str) -> Result<Jar, Error> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use reqwest::cookie::CookieStore;
 
     #[test]
     fn a_cookie_is_sent_to_its_domain_only() {

@@ -14,6 +14,22 @@ pub enum Error {
         /// What the network said.
         reason: String,
     },
+    /// The gateway's certificate is not to be trusted.
+    #[error("the certificate of {address} is not trusted: {reason}")]
+    Certificate {
+        /// The gateway's address.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The gateway ended the TLS connection by an alert, such as for want of a client certificate.
+    #[error("{address} refused the TLS connection: {reason}")]
+    TlsRefused {
+        /// The gateway's address.
+        address: String,
+        /// The alert's name.
+        reason: String,
+    },
     /// The credentials were refused (401 or 403).
     #[error("{address} refused the credentials: HTTP status {status}{}", colon(.message))]
     Unauthorized {
@@ -82,6 +98,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Error::Unreachable { .. } | Error::GaveUp { .. } => codes::UNREACHABLE,
+            Error::Certificate { .. } | Error::TlsRefused { .. } => codes::UNREACHABLE,
             Error::Unauthorized { .. } => codes::UNAUTHORIZED,
             Error::Changed { .. } => codes::CONFLICT,
             Error::NoControlPlane { .. } => codes::NO_CONTROL_PLANE,

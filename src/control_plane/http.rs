@@ -53,7 +53,7 @@ pub struct Connection {
 /// TLS settings. Certificates and keys are PEM texts.
 #[derive(Clone, Default)]
 pub struct Tls {
-    /// Authorities trusted besides the system's.
+    /// Authorities trusted in place of the system's.
     pub authorities: Option<Vec<u8>>,
     /// The client's certificate chain.
     pub certificate: Option<Vec<u8>>,
@@ -162,7 +162,7 @@ impl Http {
             builder = builder.no_proxy();
         }
         if let Some(text) = &connection.cookies {
-            builder = builder.cookie_provider(Arc::new(super::cookies::jar(text)?));
+            builder = builder.cookie_provider(Arc::new(super::cookies::Cookies::of(text, &base)?));
         }
         let (builder, host_header) = tls(builder, &mut base, &connection.tls).await?;
         let client = builder.build().map_err(|error| Error::Settings(chain(&error)))?;
@@ -253,7 +253,7 @@ impl Http {
         let response = match builder.send().await {
             Ok(response) => response,
             Err(error) if error.is_builder() => return Err(Error::Settings(chain(&error))),
-            Err(error) => return Ok(Err(Failure::network(&error))),
+            Err(error) => return self.network(&error).map(Err),
         };
         let status = response.status();
         let retry_after = retry_after(response.headers());
@@ -269,7 +269,7 @@ impl Http {
                     return Err(self.unexpected(format!("it is longer than {} MiB", LONGEST_ANSWER >> 20)));
                 }
                 Ok(chunk) => body.extend_from_slice(&chunk),
-                Err(error) => return Ok(Err(Failure::network(&error))),
+                Err(error) => return self.network(&error).map(Err),
             }
         }
         if passes(status) {
@@ -283,6 +283,20 @@ impl Http {
             }));
         }
         Ok(Ok(Answer { status, body: body.into() }))
+    }
+
+    /// A failure of the network, which may pass; that one side does not trust the other does not.
+    fn network(&self, error: &reqwest::Error) -> Result<Failure, Error> {
+        let address = || self.address.clone();
+        match tls_fault(error) {
+            Some(rustls::Error::InvalidCertificate(fault)) => {
+                Err(Error::Certificate { address: address(), reason: fault.to_string() })
+            }
+            Some(rustls::Error::AlertReceived(alert)) => {
+                Err(Error::TlsRefused { address: address(), reason: format!("{alert:?}") })
+            }
+            _ => Ok(Failure::network(error)),
+        }
     }
 
     /// An answer that is not the API's.
@@ -369,6 +383,21 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
+/// The fault of TLS that is behind a network error.
+fn tls_fault(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        // An I/O error names as its source what is behind the error that it holds.
+        let held = cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        let fault = held.and_then(|held| held.downcast_ref()).or_else(|| cause.downcast_ref());
+        if fault.is_some() {
+            return fault;
+        }
+        source = cause.source();
+    }
+    None
+}
+
 /// The innermost causes of a network error, without the URL that reqwest puts in front.
 fn chain(error: &reqwest::Error) -> String {
     let mut words: Vec<String> = Vec::new();
@@ -425,7 +454,7 @@ async fn tls(
         if certificates.is_empty() {
             return Err(Error::Settings("the CA certificate holds no PEM certificate".into()));
         }
-        builder = builder.tls_certs_merge(certificates);
+        builder = builder.tls_certs_only(certificates);
     }
     match (&tls.certificate, &tls.key) {
         (Some(certificate), Some(key)) => {

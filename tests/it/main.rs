@@ -11,6 +11,7 @@ mod ai_proxy;
 mod bad_input;
 mod canary;
 mod commands;
+mod connections;
 mod converges;
 mod dbless;
 mod docs;

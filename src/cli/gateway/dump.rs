@@ -1,13 +1,14 @@
 //! `gateway dump`: what the gateway holds, as a state file.
 
 use super::super::{Context, Exit, Failure, Outcome, files};
-use super::flags::{Requests, Scope};
+use super::flags::{Requests, Scope, exclusive};
 use super::planning::{no_plugins, nothing, wanted};
 use super::session::{Aim, Session};
 use crate::control_plane::{self, Arrival};
 use crate::diagnostics::codes;
 use crate::dump::{self, Dump, Format, Secrets};
 use crate::plan;
+use clap::parser::ValueSource;
 use std::path::{Path, PathBuf};
 
 /// The arguments of `gateway dump`.
@@ -17,11 +18,11 @@ pub struct Args {
     scope: Scope,
 
     /// Workspace
-    #[arg(short, long, value_name = "NAME", conflicts_with = "all_workspaces")]
+    #[arg(short, long, value_name = "NAME")]
     workspace: Option<String>,
 
     /// Every workspace, each to its own file: WORKSPACE.yaml
-    #[arg(long, conflicts_with = "output_file")]
+    #[arg(long)]
     all_workspaces: bool,
 
     /// File to write; `-` is standard output
@@ -41,7 +42,7 @@ pub struct Args {
     skip_defaults: bool,
 
     /// Write salted hashes in place of credentials and other secrets
-    #[arg(long, conflicts_with = "secrets")]
+    #[arg(long)]
     sanitize: bool,
 
     /// What stands in place of secrets: plain (themselves), env (variables) or vault (vault references, else variables)
@@ -62,6 +63,11 @@ pub struct Args {
 
 /// Reads everything and writes it.
 pub async fn run(args: &Args, context: &Context) -> Outcome {
+    let named = context.arguments.value_source("output_file") == Some(ValueSource::CommandLine);
+    let plain = matches!(args.secrets, Secrets::Plain);
+    exclusive(("--all-workspaces", args.all_workspaces), ("--workspace", args.workspace.is_some()))?;
+    exclusive(("--all-workspaces", args.all_workspaces), ("--output-file", named))?;
+    exclusive(("--sanitize", args.sanitize), ("--secrets", !plain))?;
     if !args.all_workspaces {
         one(args, context, args.workspace.as_deref(), &args.output_file).await?;
         return Ok(Exit::Success);

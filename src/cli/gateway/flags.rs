@@ -2,7 +2,7 @@
 
 use super::super::Context;
 use super::super::weights::Weights;
-use crate::diagnostics::Diagnostic;
+use crate::diagnostics::{Diagnostic, codes};
 use crate::document::{self, Expansion, Variables};
 use crate::schema::{Kind, Schemas};
 use std::collections::BTreeSet;
@@ -19,6 +19,14 @@ const DEFINITIONS: [&str; 2] = ["custom_plugins", "cloned_plugins"];
 const LICENSES: &str = "licenses";
 /// What the paths of the kinds of access control begin with.
 const RBAC: &str = "rbac";
+
+/// Fails when two flags are set that do not go together. A switch that is given as `false` is not set.
+pub fn exclusive(one: (&str, bool), other: (&str, bool)) -> Result<(), Diagnostic> {
+    if one.1 && other.1 {
+        return Err(Diagnostic::error(codes::USAGE, format!("{} cannot be used with {}", one.0, other.0)));
+    }
+    Ok(())
+}
 
 /// Which files, with which variables.
 #[derive(clap::Args, Clone, Default)]

@@ -20,7 +20,12 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
     let session = Session::open(context, &requests, aim).await?;
     session.require_workspace()?;
     let text = match (&session.aim.control_plane, &session.info.version) {
-        (Some(name), _) => format!("Successfully connected to Konnect!\nControl plane:  {name}\n"),
+        (Some(name), _) => match session.plane.organization().await {
+            Some(organization) => format!(
+                "Successfully Konnected to the {organization} organization!\nControl plane:  {name}\n"
+            ),
+            None => format!("Successfully connected to Konnect!\nControl plane:  {name}\n"),
+        },
         (None, version) => {
             let version = version.as_deref().unwrap_or("unknown");
             format!("Successfully connected to Kong!\nKong version:  {version}\n")

@@ -1,7 +1,7 @@
 //! `gateway reset`: everything that the gateway holds is deleted.
 
 use super::super::{Context, Failure, Outcome};
-use super::flags::{Kinds, Requests, Scope};
+use super::flags::{Kinds, Requests, Scope, exclusive};
 use super::output::{Output, Printer};
 use super::planning::{Ids, Planned, Planning, compare, no_plugins, nothing};
 use super::session::{Aim, Session};
@@ -21,7 +21,7 @@ pub struct Args {
     select_tag: Vec<String>,
 
     /// Workspace
-    #[arg(short, long, value_name = "NAME", conflicts_with = "all_workspaces")]
+    #[arg(short, long, value_name = "NAME")]
     workspace: Option<String>,
 
     /// Every workspace of the gateway
@@ -60,6 +60,10 @@ pub struct Args {
 pub async fn run(args: &Args, context: &Context) -> Outcome {
     let output = Output { json_output: args.json_output, ..Output::default() };
     let printer = Printer::new(context, &output);
+    let named = ("--workspace", args.workspace.is_some());
+    if let Err(problem) = exclusive(("--all-workspaces", args.all_workspaces), named) {
+        return printer.failed(problem.into());
+    }
     if !args.force && !agreed(context) {
         let failure = Failure::new(codes::REFUSED_DELETE, "reset deletes everything and was not confirmed");
         return printer.failed(failure.help("add --force to go on without being asked"));

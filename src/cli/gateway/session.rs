@@ -157,6 +157,14 @@ fn explain(error: &Error, aim: &Aim, address: &str) -> Diagnostic {
         } else {
             "check --kong-addr (DECK_KONG_ADDR), and that the gateway is running"
         }),
+        Error::Certificate { .. } => problem.help(
+            "name its authority with --ca-cert or --ca-cert-file (DECK_CA_CERT, DECK_CA_CERT_FILE); when the certificate \
+             is for another name than the address's, name it with --tls-server-name",
+        ),
+        Error::TlsRefused { .. } => problem.help(
+            "it may ask for a client certificate: give one that it trusts with --tls-client-cert and --tls-client-key, \
+             or --tls-client-cert-file and --tls-client-key-file",
+        ),
         Error::Unexpected { .. } => problem.help(if konnect {
             "check --konnect-addr: something other than Konnect may answer there, such as a proxy"
         } else {
