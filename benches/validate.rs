@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench validate`
 
-#![allow(clippy::print_stdout, missing_docs)] // a benchmark prints its table
+#![allow(clippy::expect_used, clippy::print_stdout, missing_docs)] // a benchmark fails loudly and prints its table
 
 mod common;
 

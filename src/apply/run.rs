@@ -223,13 +223,29 @@ fn carry_out<'a>(
 /// Sends one change.
 async fn write(change: &Change, schemas: &Schemas, plane: &dyn ControlPlane) -> Result<(), Error> {
     let after = change.request(schemas);
-    put(change, after.as_ref(), change.before.as_ref(), plane).await
+    put(change, after.as_ref(), change.before.as_ref(), false, plane).await
 }
 
 /// Sends the change that undoes one.
 async fn undo(change: &Change, schemas: &Schemas, plane: &dyn ControlPlane) -> Result<(), Error> {
+    let hashed = holds_hash(change);
+    if hashed && !schemas.flavor().is_enterprise() {
+        let reason = "the gateway gave only the hash of its password and would hash that again";
+        return Err(Error::Settings(reason.to_owned()));
+    }
     let before = change.undo_request(schemas);
-    put(change, before.as_ref(), change.after.as_ref(), plane).await
+    put(change, before.as_ref(), change.after.as_ref(), hashed, plane).await
+}
+
+/// Whether a change takes away a password of which the gateway gave the hash only. One that stays was compared with the
+/// hash and stands in both bodies as it is written.
+fn holds_hash(change: &Change) -> bool {
+    let value = |body: &Option<Value>, name: &str| body.as_ref()?.get(name).filter(|v| !v.is_null()).cloned();
+    let mut salted = change.kind.record.fields.iter().filter(|field| field.salted_by.is_some());
+    salted.any(|field| {
+        let before = value(&change.before, &field.name);
+        before.is_some() && before != value(&change.after, &field.name)
+    })
 }
 
 /// Puts an entity, or deletes it when it is not to be there.
@@ -237,6 +253,7 @@ async fn put(
     change: &Change,
     wanted: Option<&Value>,
     held: Option<&Value>,
+    hashed: bool,
     plane: &dyn ControlPlane,
 ) -> Result<(), Error> {
     let action = match (wanted, held) {
@@ -245,7 +262,7 @@ async fn put(
         _ => WriteAction::Replace,
     };
     let body = wanted.or(held).unwrap_or(&Value::Null);
-    plane.write(&Write { kind: &change.kind, id: change.id, body, action }).await
+    plane.write(&Write { kind: &change.kind, id: change.id, body, action, hashed }).await
 }
 
 /// Fails when the entity is no longer what the plan saw.

@@ -66,7 +66,11 @@ impl ControlPlane for Fake {
         if self.refused.contains(&write.id) {
             return Err(Error::Refused { status: 400, message: "no".into() });
         }
-        let word = if write.action == WriteAction::Delete { "delete" } else { "put" };
+        let word = match write.action {
+            WriteAction::Delete => "delete",
+            _ if write.hashed => "put hashed",
+            _ => "put",
+        };
         self.log.lock().unwrap().push(format!("{word} {}", number(write.id)));
         let mut rows = self.rows.lock().unwrap();
         if write.action == WriteAction::Delete {
@@ -226,6 +230,36 @@ async fn going_back_undoes_the_last_first_and_cascades_after_their_parents() {
     let rows = bench.plane.rows.lock().unwrap();
     assert_eq!(rows.get(&id(3)).unwrap().get("host").unwrap().as_str(), Some("old.test"));
     assert!(!rows.contains_key(&id(4)));
+}
+
+#[tokio::test]
+async fn a_password_comes_back_only_where_its_hash_can_be_stored() {
+    for (flavor, comes_back) in [(Flavor::Kong314, true), (Flavor::Kong310, false)] {
+        let mut bench = Bench { schemas: Schemas::bundled(flavor), ..Bench::new() };
+        let login = |n: u8, password: &str| {
+            Some(Value::from(
+                json!({"id": id(n).to_string(), "username": format!("u{n}"), "password": password}),
+            ))
+        };
+        let gone = bench.change(1, login(1, "5f4dcc3b5aa7"), None, &[]);
+        let kept = bench.change(2, login(2, "same"), login(2, "same"), &[gone]);
+        for change in &mut bench.plan.changes {
+            change.kind = bench.schemas.kind("basicauth_credentials").unwrap().clone();
+        }
+        bench.create(3, &[kept]);
+        bench.plane.refused.insert(id(3));
+        let outcome = bench.run(&Options { rollback_on_error: true, ..Options::default() }).await;
+        assert_eq!(outcome.statuses[kept], Status::RolledBack);
+        assert_eq!(outcome.statuses[gone] == Status::RolledBack, comes_back, "{outcome:?}");
+        let left: Vec<String> = outcome.left_behind.iter().map(|(_, error)| error.to_string()).collect();
+        if comes_back {
+            assert_eq!(bench.log(), ["delete 1", "put 2", "put 2", "put hashed 1"]);
+            assert!(left.is_empty(), "{left:?}");
+        } else {
+            assert_eq!(bench.log(), ["delete 1", "put 2", "put 2"]);
+            assert!(left[0].contains("only the hash"), "{left:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ pub struct Globals {
     pub konnect_runtime_group_name: Option<String>,
 
     /// CA certificate (PEM text) to verify the gateway with
-    #[arg(long, global = true, value_name = "PEM")]
+    #[arg(long, global = true, value_name = "PEM", allow_hyphen_values = true)]
     pub ca_cert: Option<String>,
 
     /// File with a CA certificate to verify the gateway with
@@ -84,7 +84,7 @@ pub struct Globals {
     pub ca_cert_file: Option<PathBuf>,
 
     /// Client certificate (PEM text) shown to the gateway
-    #[arg(long, global = true, value_name = "PEM")]
+    #[arg(long, global = true, value_name = "PEM", allow_hyphen_values = true)]
     pub tls_client_cert: Option<String>,
 
     /// File with the client certificate shown to the gateway
@@ -92,7 +92,7 @@ pub struct Globals {
     pub tls_client_cert_file: Option<PathBuf>,
 
     /// Private key (PEM text) of the client certificate
-    #[arg(long, global = true, value_name = "PEM")]
+    #[arg(long, global = true, value_name = "PEM", allow_hyphen_values = true)]
     pub tls_client_key: Option<String>,
 
     /// File with the private key of the client certificate

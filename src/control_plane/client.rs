@@ -411,7 +411,7 @@ impl ControlPlane for Client {
     async fn write(&self, write: &Write<'_>) -> Result<(), Error> {
         let mut body = Value::Null;
         let mut request = self.request(write, &mut body)?;
-        if self.skip_hash && write.action != WriteAction::Delete {
+        if (self.skip_hash || write.hashed) && write.action != WriteAction::Delete {
             // It means nothing to kinds without a hashed password.
             request = request.query("skip_hash", "true");
         }

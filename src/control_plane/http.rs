@@ -165,7 +165,14 @@ impl Http {
             builder = builder.cookie_provider(Arc::new(super::cookies::Cookies::of(text, &base)?));
         }
         let (builder, host_header) = tls(builder, &mut base, &connection.tls).await?;
-        let client = builder.build().map_err(|error| Error::Settings(chain(&error)))?;
+        let client = builder.build().map_err(|error| {
+            Error::Settings(match tls_fault(&error) {
+                Some(rustls::Error::InconsistentKeys(_)) => {
+                    "the TLS client certificate and key do not belong together".into()
+                }
+                _ => chain(&error),
+            })
+        })?;
         Ok(Http {
             client,
             base,
@@ -385,15 +392,16 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// The fault of TLS that is behind a network error.
 fn tls_fault(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        // An I/O error names as its source what is behind the error that it holds.
-        let held = cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-        let fault = held.and_then(|held| held.downcast_ref()).or_else(|| cause.downcast_ref());
-        if fault.is_some() {
-            return fault;
+    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = at {
+        if let Some(fault) = cause.downcast_ref() {
+            return Some(fault);
         }
-        source = cause.source();
+        // The source of an I/O error is what is behind the error that it holds, not that error.
+        at = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => cause.source(),
+        };
     }
     None
 }

@@ -69,6 +69,8 @@ pub struct Write<'a> {
     pub body: &'a Value,
     /// What is done with it.
     pub action: WriteAction,
+    /// Passwords in the body are the hashes that the gateway holds, to be stored as they are.
+    pub hashed: bool,
 }
 
 /// What a [`Write`] does.

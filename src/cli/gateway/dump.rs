@@ -73,7 +73,7 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
         return Ok(Exit::Success);
     }
     let session = Session::open(context, &args.requests, Aim::new(context, None, None)).await?;
-    let names = session.plane.workspaces().await.map_err(|error| session.explain(&error))?;
+    let names = session.workspaces().await?;
     for name in names {
         let file = format!("{name}.{}", args.extension());
         one(args, context, Some(&name), &file).await?;

@@ -89,7 +89,7 @@ async fn workspaces(args: &Args, context: &Context) -> Result<Vec<Option<String>
         return Ok(vec![args.workspace.clone()]);
     }
     let session = Session::open(context, &args.requests, Aim::new(context, None, None)).await?;
-    let names = session.plane.workspaces().await.map_err(|error| session.explain(&error))?;
+    let names = session.workspaces().await?;
     Ok(names.into_iter().map(Some).collect())
 }
 

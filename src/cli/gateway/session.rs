@@ -125,6 +125,19 @@ impl Session {
         self.parallelism
     }
 
+    /// The names of all workspaces; fails where there are none, as in Konnect.
+    pub async fn workspaces(&self) -> Result<Vec<String>, Diagnostic> {
+        let names = match self.info.konnect {
+            true => Vec::new(),
+            false => self.plane.workspaces().await.map_err(|error| self.explain(&error))?,
+        };
+        if names.is_empty() {
+            let message = format!("{} has no workspaces", self.plane.address());
+            return Err(Diagnostic::error(codes::NOT_SUPPORTED, message).help("leave --all-workspaces out"));
+        }
+        Ok(names)
+    }
+
     /// Fails when the workspace does not exist.
     pub fn require_workspace(&self) -> Result<(), Diagnostic> {
         match &self.aim.workspace {

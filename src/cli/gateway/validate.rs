@@ -7,6 +7,7 @@ use super::session::{Aim, Session};
 use crate::control_plane::ControlPlane;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::model::{Entity, State, Target};
+use crate::schema::Kind;
 use crate::value::Value;
 use futures_util::stream::{self, StreamExt};
 
@@ -37,9 +38,13 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
     let documents = read(&args.inputs, context, &[], false)?;
     let aim = Aim::new(context, Some(documents.settings()), None);
     let mut session = Session::open(context, &args.requests, aim).await?;
+    session.require_workspace()?;
     let skip = args.kinds.skipped(&session.schemas);
-    let known: Vec<&str> = session.schemas.kinds().iter().map(|kind| &*kind.file.key).collect();
-    if let Some(unknown) = args.online_entities_list.iter().find(|name| !known.contains(&name.as_str())) {
+    let kinds = session.schemas.kinds();
+    if let Some(unknown) =
+        args.online_entities_list.iter().find(|name| !kinds.iter().any(|kind| is_meant(kind, name)))
+    {
+        let known: Vec<&str> = kinds.iter().map(|kind| &*kind.file.key).collect();
         return Err(Failure::new(codes::USAGE, format!("--online-entities-list: '{unknown}' is not a kind"))
             .help(format!("the kinds are {}", known.join(", "))));
     }
@@ -60,10 +65,17 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
     Ok(Exit::Success)
 }
 
+/// Whether a name is that of a kind: its key in state files, or decK's, such as `Services`, `KeyAuths`, `ACLGroups`.
+fn is_meant(kind: &Kind, name: &str) -> bool {
+    let plain = |text: &str| text.replace(['_', '-'], "").to_lowercase();
+    let name = plain(name);
+    name == plain(&kind.file.key) || name == plain(&kind.report.word) + "s"
+}
+
 /// Asks the gateway about each entity.
 async fn ask(args: &Args, session: &Session, state: &State) -> Result<Vec<Diagnostic>, Failure> {
     let asked = |entity: &&Entity| {
-        let listed = args.online_entities_list.iter().any(|name| **name == *entity.kind.file.key);
+        let listed = args.online_entities_list.iter().any(|name| is_meant(&entity.kind, name));
         (listed || args.online_entities_list.is_empty())
             && entity.kind.admin_api
             && entity.kind.addressed_by.is_empty()
@@ -124,4 +136,30 @@ pub fn konnect_faults(state: &State) -> Vec<Diagnostic> {
         }
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_meant;
+    use crate::schema::{Flavor, Schemas};
+
+    #[test]
+    fn kinds_are_known_by_their_keys_and_by_decks_names() {
+        let schemas = Schemas::bundled(Flavor::Kong314);
+        for (name, kind) in [
+            ("services", "services"),
+            ("Services", "services"),
+            ("CACertificates", "ca_certificates"),
+            ("ACLGroups", "acls"),
+            ("BasicAuths", "basicauth_credentials"),
+            ("keyauth_credentials", "keyauth_credentials"),
+            ("KeyAuths", "keyauth_credentials"),
+            ("ConsumerGroups", "consumer_groups"),
+        ] {
+            let meant: Vec<&str> =
+                schemas.kinds().iter().filter(|kind| is_meant(kind, name)).map(|kind| &*kind.name).collect();
+            assert_eq!(meant, [kind], "{name}");
+        }
+        assert!(!schemas.kinds().iter().any(|kind| is_meant(kind, "Documents")));
+    }
 }
