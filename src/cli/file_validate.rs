@@ -6,7 +6,7 @@ use crate::diagnostics::{Diagnostic, Format, SourceMap, codes, render};
 use crate::document::{self, Unset};
 use crate::model::State;
 use crate::schema::{Flavor, Schemas};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The arguments of `file validate`.
@@ -131,6 +131,9 @@ fn check(args: &Args, context: &Context) -> Result<Report, Failure> {
         let file =
             |problem: &Diagnostic| problem.place.as_ref().map(|place| order.get(&*place.file).copied());
         report.problems.sort_by_key(file);
+        // What stands in files that workspaces share is found once for each.
+        let mut seen = BTreeSet::new();
+        report.problems.retain(|problem| seen.insert(problem.to_string()));
     }
     Ok(report)
 }

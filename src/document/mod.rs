@@ -86,6 +86,8 @@ pub struct Documents {
     sources: SourceMap,
     /// A source could not be read, so that what seems to be missing may stand there.
     incomplete: bool,
+    /// Settings under `_plugin_configs` that plugins in other workspaces of the run use.
+    used_elsewhere: BTreeSet<String>,
 }
 
 /// Reads state files: `-` is standard input (also when nothing is named), a folder stands for the files in it.
@@ -121,7 +123,8 @@ pub fn read(inputs: &[String], stdin: &mut dyn Read, options: Options) -> Docume
     }
     let of_texts = problems.len();
     let settings = settings::read(&mut documents, &options, &mut problems);
-    Documents { documents, options, settings, problems, of_texts, sources, incomplete }
+    let used_elsewhere = BTreeSet::new();
+    Documents { documents, options, settings, problems, of_texts, sources, incomplete, used_elsewhere }
 }
 
 impl Documents {

@@ -52,7 +52,7 @@ pub fn parse(text: &Arc<Text>, expansion: Expansion) -> Parsed {
         };
         let problem = Diagnostic::error(codes::SYNTAX, format!("{name} in the text"))
             .at(place)
-            .help("remove it; in a double-quoted string it can be written as an escape such as \"\\u0001\"");
+            .help("remove it, or write it in a double-quoted string as an escape such as `\\x01`");
         return Parsed::broken(text, vec![problem]);
     }
     let masked = if expansion.deck() { Masked::new(source) } else { Masked::none(source) };

@@ -1,8 +1,10 @@
 //! One run over several workspaces: the files of each on their own.
 
+use super::build::CONFIG_NAME;
 use super::settings::{self, CUSTOM, META};
-use super::{Document, Documents};
+use super::{Document, Documents, Node};
 use crate::diagnostics::Diagnostic;
+use std::collections::BTreeSet;
 
 impl Documents {
     /// Splits the files by their `_workspace`, in the order in which the workspaces are first named, so that each
@@ -39,7 +41,15 @@ impl Documents {
             problems = rest;
         }
         texts.insert(0, problems);
-        parts.into_iter().zip(texts).map(|(documents, problems)| self.part(documents, problems)).collect()
+        let used: Vec<BTreeSet<String>> = parts.iter().map(|part| configs(part)).collect();
+        let parts = parts.into_iter().zip(texts).enumerate();
+        parts
+            .map(|(n, (documents, problems))| {
+                let others = used.iter().enumerate().filter(|(other, _)| *other != n);
+                let used_elsewhere = others.flat_map(|(_, names)| names.iter().cloned()).collect();
+                Documents { used_elsewhere, ..self.part(documents, problems) }
+            })
+            .collect()
     }
 
     /// Documents of the same run with the settings of these files alone.
@@ -47,8 +57,20 @@ impl Documents {
         let (options, of_texts) = (self.options.clone(), problems.len());
         let settings = settings::read(&mut documents, &options, &mut problems);
         let (sources, incomplete) = (self.sources.clone(), self.incomplete);
-        Documents { documents, options, settings, problems, of_texts, sources, incomplete }
+        let used_elsewhere = BTreeSet::new();
+        Documents { documents, options, settings, problems, of_texts, sources, incomplete, used_elsewhere }
     }
+}
+
+/// The names of the settings under `_plugin_configs` that plugins of some files use.
+fn configs(part: &[Document]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut waiting: Vec<&Node> = part.iter().map(|document| &document.root).collect();
+    while let Some(node) = waiting.pop() {
+        names.extend(node.get(CONFIG_NAME).and_then(Node::text).map(str::to_owned));
+        waiting.extend(node.members().iter().map(|member| &member.value).chain(node.items()));
+    }
+    names
 }
 
 /// Whether a file holds no entities and names no workspace.
@@ -106,5 +128,23 @@ mod tests {
         let parts = folder(FILES, flag).by_workspace();
         assert_eq!(parts.len(), 1);
         assert_eq!(parts[0].settings().workspace.as_deref(), Some("red"));
+    }
+
+    #[test]
+    fn shared_settings_that_one_workspace_uses_are_used() {
+        let options = Options { lint: true, ..Options::default() };
+        let documents = folder(
+            &[
+                ("a.yaml", "_workspace: a\nplugins: [{name: rate-limiting, _config: one}]\n"),
+                ("b.yaml", "_workspace: b\nservices: [{name: s, host: h}]\n"),
+                ("c.yaml", "_plugin_configs: {one: {minute: 5}, none: {minute: 5}}\n"),
+            ],
+            options,
+        );
+        let schemas = crate::schema::Schemas::bundled(crate::schema::Flavor::Kong314);
+        for part in documents.by_workspace() {
+            let told: Vec<String> = part.build(&schemas).diagnostics.into_iter().map(|p| p.message).collect();
+            assert_eq!(told, ["no plugin uses the settings `none`"]);
+        }
     }
 }

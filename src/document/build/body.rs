@@ -409,7 +409,7 @@ impl<'c, 'a> Bodies<'c, 'a> {
             if let Some(document) = self.documents.documents.get(config.at.document) {
                 document.conceal(config.at.node, sources);
             }
-            if !self.documents.options.lint {
+            if !self.documents.options.lint || self.documents.used_elsewhere.contains(*name) {
                 continue;
             }
             self.problems.push(

@@ -150,7 +150,7 @@ fn may_hold_a_key(kind: &Kind, field: &Field) -> bool {
 }
 
 /// Names the default of a field whose value is wrong.
-fn default(field: Option<&Field>, violation: &Violation) -> Option<String> {
+pub(super) fn default(field: Option<&Field>, violation: &Violation) -> Option<String> {
     let wrong = matches!(violation.kind, ViolationKind::WrongType | ViolationKind::InvalidValue);
     let default = field.filter(|_| wrong)?.default.as_ref()?;
     match default {
@@ -159,7 +159,8 @@ fn default(field: Option<&Field>, violation: &Violation) -> Option<String> {
     }
 }
 
-fn code(kind: ViolationKind) -> Code {
+/// The code of a fault.
+pub(super) fn code(kind: ViolationKind) -> Code {
     match kind {
         ViolationKind::WrongType => codes::WRONG_TYPE,
         ViolationKind::InvalidValue => codes::INVALID_VALUE,

@@ -7,7 +7,7 @@ use crate::schema::{Field, Record, Type};
 use crate::value::{Path, Step};
 
 /// The member that names settings of `_plugin_configs`.
-pub(super) const CONFIG_NAME: &str = "_config";
+pub(in crate::document) const CONFIG_NAME: &str = "_config";
 /// The field into which those are merged.
 pub(super) const CONFIG: &str = "config";
 

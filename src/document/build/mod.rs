@@ -7,10 +7,13 @@
 mod body;
 mod check;
 mod collect;
+mod defaults;
 mod layers;
 mod lint;
 mod references;
 mod unique;
+
+pub(super) use layers::CONFIG_NAME;
 
 use super::{Documents, Loaded};
 use crate::diagnostics::Diagnostic;
@@ -42,6 +45,7 @@ pub(super) fn build(documents: &Documents, schemas: &Schemas) -> Loaded {
     references::resolve(documents, schemas, &collected, &mut made, &mut problems);
     let repeated = unique::check(documents, &collected, &made, &mut problems);
     check::check(documents, schemas, &collected, &made, &mut problems, &mut sources);
+    defaults::check(documents, schemas, &collected, &mut problems, &mut sources);
     if documents.options.lint {
         lint::lint(documents, schemas, &collected, &made, &mut problems);
     }

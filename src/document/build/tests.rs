@@ -243,3 +243,18 @@ fn paths_with_placeholders_are_told_from_regular_expressions() {
         ]
     );
 }
+
+#[test]
+fn defaults_that_no_entity_uses_are_checked_too() {
+    let text = r#"_format_version: "3.0"
+_info:
+  defaults:
+    upstream: {slots: 3, nope: 1, tags: [$UNSET]}
+    route: {strip_pat: true, protocols: [https], service: {name: s}}
+    plugin: {enabled: 1}
+    service: {retries: 5}
+services: [{name: a, host: h}]
+"#;
+    let loaded = load_with(text, &[], |options| options.unset = crate::document::Unset::Warn);
+    insta::assert_snapshot!(render(&loaded.diagnostics, &loaded.sources, Format::Text, false));
+}
