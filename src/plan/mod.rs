@@ -5,6 +5,7 @@
 
 mod build;
 mod compare;
+mod drift;
 mod equal;
 mod file;
 mod guard;
@@ -19,6 +20,7 @@ mod types;
 mod whole;
 
 pub use compare::Comparer;
+pub use drift::{By, Drift, FieldDrift, Record};
 pub use file::{FORMAT, MadeFor, SavedChange, SavedPlan};
 pub use guard::{Guard, Limit, PROTECT_TAG};
 pub use kinds::{Read, reads};

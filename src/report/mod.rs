@@ -3,6 +3,7 @@
 //! What does not live here: problems with a place in a file (`diagnostics` renders them), and printing (`cli`).
 
 mod diff;
+mod drift;
 mod fingerprint;
 mod github;
 mod json;
@@ -10,6 +11,7 @@ mod markdown;
 mod text;
 
 pub use diff::{Line, Mark};
+pub use drift::{drift_json, drift_text};
 pub use fingerprint::Fingerprints;
 pub use github::github;
 pub use json::{JsonOptions, json};

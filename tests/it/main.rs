@@ -15,6 +15,7 @@ mod connections;
 mod converges;
 mod dbless;
 mod docs;
+mod drift;
 mod enterprise;
 mod explain;
 mod failures;

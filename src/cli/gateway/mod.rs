@@ -2,12 +2,14 @@
 //!
 //! What does not live here: comparing (`plan`), running a plan (`apply`), requests (`control_plane`), reports.
 
+mod drift;
 mod dump;
 mod flags;
 mod journal;
 mod output;
 mod ping;
 mod planning;
+mod record;
 mod reset;
 mod resume;
 mod saved;
@@ -37,6 +39,11 @@ pub enum Gateway {
         after_help = "Examples:\n  foredeck gateway diff kong.yaml --non-zero-exit-code\n  foredeck gateway diff kong/ --format markdown > diff.md\n  foredeck gateway diff kong.yaml --out plan.json"
     )]
     Diff(sync::DiffArgs),
+    /// Show who changed what since the last sync: the state files, the gateway, or both
+    #[command(
+        after_help = "Examples:\n  foredeck gateway drift kong.yaml\n  foredeck gateway drift kong.yaml --base released.yaml --format json"
+    )]
+    Drift(drift::Args),
     /// Create and update what the state files say; delete nothing
     Apply(sync::ApplyArgs),
     /// Write what the gateway holds as a state file
@@ -69,6 +76,7 @@ pub async fn perform(command: &Gateway, context: &Context) -> Outcome {
     match command {
         Gateway::Sync(args) => sync::sync(args, context).await,
         Gateway::Diff(args) => sync::diff(args, context).await,
+        Gateway::Drift(args) => drift::run(args, context).await,
         Gateway::Apply(args) => sync::apply(args, context).await,
         Gateway::Dump(args) => dump::run(args, context).await,
         Gateway::Validate(args) => validate::run(args, context).await,

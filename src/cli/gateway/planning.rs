@@ -2,13 +2,14 @@
 
 use super::super::{Context, Failure};
 use super::flags::{Inputs, Kinds, Requests, Scope};
+use super::record::{self, Applied};
 use super::session::{Aim, Session};
 use crate::apply::Command;
 use crate::control_plane::{self, Arrival, ControlPlane, Error, Wanted};
 use crate::diagnostics::{Diagnostic, SourceMap, codes};
 use crate::document::{self, Documents};
 use crate::model::{Entity, State};
-use crate::plan::{self, Comparer, Guard, Limit, Lookup, MadeFor, Plan, Question};
+use crate::plan::{self, Comparer, Drift, Guard, Limit, Lookup, MadeFor, Plan, Question, Record};
 use crate::schema::{Kind, Schemas, conceal};
 use crate::value::{Origin, Value};
 use futures_util::stream::{self, StreamExt};
@@ -93,6 +94,22 @@ pub struct Job<'a> {
     pub requests: &'a Requests,
     /// Whether what is not in the files is deleted.
     pub command: Command,
+    /// What becomes of the plan.
+    pub purpose: Purpose<'a>,
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy)]
+pub enum Purpose<'a> {
+    /// To be shown.
+    Show,
+    /// To be carried out.
+    Write,
+    /// To be held against the last applied state: what these files say, or the record of it when there are none.
+    Drift {
+        /// Files and folders.
+        base: &'a [String],
+    },
 }
 
 /// A plan, with the control plane that it is for.
@@ -105,6 +122,10 @@ pub struct Planned {
     pub new_ids: Vec<Uuid>,
     /// Everything that a gateway without a database is to hold, loaded at once; `None` for one that has one.
     pub whole: Option<Value>,
+    /// What is to be remembered once the plan is carried out.
+    pub applied: Option<Applied>,
+    /// What is not as it was applied last, when that was asked for.
+    pub drift: Vec<Drift>,
     /// What is worth saying, none of it an error.
     pub warnings: Vec<Diagnostic>,
     /// The texts of the files.
@@ -215,7 +236,9 @@ impl Job<'_> {
         }
         let plan = compare(&session, &loaded.state, &options, &mut ids).await?;
         let mut problems: Vec<Diagnostic> = plan.conflicts.clone();
-        problems.extend(plan.refusals(&planning.guard()));
+        if !matches!(self.purpose, Purpose::Drift { .. }) {
+            problems.extend(plan.refusals(&planning.guard()));
+        }
         if problems.iter().any(Diagnostic::is_error) {
             loaded.diagnostics.extend(problems);
             return Err(Failure::found(loaded.diagnostics, loaded.sources));
@@ -224,14 +247,46 @@ impl Job<'_> {
             true => Some(whole(&session, &loaded.state, &plan, &options, &scope)?),
             false => None,
         };
+        let (mut applied, mut drift) = (None, Vec::new());
+        match self.purpose {
+            Purpose::Show => {}
+            Purpose::Write => {
+                let left_alone = |kind: &str| self.command == Command::Apply || options.skip.contains(kind);
+                applied = Applied::after(context, &session, &loaded.state, &plan, &left_alone);
+            }
+            Purpose::Drift { base } => {
+                let record = match base {
+                    [] => record::read(context, &session, &loaded.state)?,
+                    files => self.base(context, files, &session)?,
+                };
+                drift = record.drift(&loaded.state, &plan, &session.schemas, &options.skip);
+            }
+        }
         Ok(Planned {
             session,
             plan,
             whole,
+            applied,
+            drift,
             new_ids: ids.made,
             warnings: loaded.diagnostics,
             sources: loaded.sources,
         })
+    }
+
+    /// The state in files as the one that was applied last.
+    fn base(&self, context: &Context, files: &[String], session: &Session) -> Result<Record, Failure> {
+        let Shape { inputs, scope, .. } = self.shape;
+        let inputs = Inputs { files: files.to_vec(), ..inputs.clone() };
+        let documents = read(&inputs, context, &scope.select_tag, false)?;
+        let loaded = documents.build(&session.schemas);
+        if loaded.has_errors() {
+            return Err(Failure::found(loaded.diagnostics, loaded.sources));
+        }
+        let state = loaded.state;
+        let ids: Vec<Option<Uuid>> =
+            state.entities.iter().map(|entity| Some(entity.id.unwrap_or_else(Uuid::new_v4))).collect();
+        Ok(Record::new(&state, &ids, &session.schemas, &Uuid::new_v4().simple().to_string()))
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::{Context, Failure, Outcome};
 use super::flags::{Kinds, Requests, Scope, exclusive};
 use super::output::{Output, Printer};
 use super::planning::{Ids, Planned, Planning, compare, no_plugins, nothing};
+use super::record::Applied;
 use super::session::{Aim, Session};
 use super::write::{Run, Writing};
 use crate::diagnostics::{SourceMap, codes};
@@ -108,18 +109,23 @@ async fn plan(args: &Args, context: &Context, workspace: Option<&str>) -> Result
     };
     let options = plan::Options { skip: scope.skipped(&session.schemas), ..plan::Options::default() };
     session.learn(&options.skip, &no_plugins()).await?;
-    let plan = compare(&session, &nothing(&args.select_tag), &options, &mut Ids::default()).await?;
+    let nothing = nothing(&args.select_tag);
+    let plan = compare(&session, &nothing, &options, &mut Ids::default()).await?;
     let planning = Planning { yes: true, protect_tag: args.protect_tag.clone(), ..Planning::default() };
     let mut problems = plan.conflicts.clone();
     problems.extend(plan.refusals(&planning.guard()));
     if problems.iter().any(crate::diagnostics::Diagnostic::is_error) {
         return Err(problems.into());
     }
+    let left_alone = |kind: &str| options.skip.contains(kind);
+    let applied = Applied::after(context, &session, &nothing, &plan, &left_alone);
     Ok(Planned {
         session,
         plan,
         new_ids: Vec::new(),
         whole: None,
+        applied,
+        drift: Vec::new(),
         warnings: problems,
         sources: SourceMap::default(),
     })

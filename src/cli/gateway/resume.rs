@@ -8,7 +8,7 @@ use super::super::{Context, Failure, Outcome};
 use super::flags::Requests;
 use super::journal;
 use super::output::{Output, Printer};
-use super::planning::{Ids, Job, Planned};
+use super::planning::{Ids, Job, Planned, Purpose};
 use super::saved;
 use super::write::{Run, Writing};
 use crate::apply::Journal;
@@ -56,7 +56,8 @@ async fn plan(
     let (done, all) = journal.progress();
     printer.note(&format!("Going on with a run of which {done} of {all} changes were done.\n"));
     let shape = saved::shape_of(&journal.arguments)?;
-    let job = Job { shape: &shape, requests: &args.requests, command: journal.command };
+    let job =
+        Job { shape: &shape, requests: &args.requests, command: journal.command, purpose: Purpose::Write };
     let parts = job
         .plan(context, &|made_for| {
             let part = journal.part(made_for).ok_or_else(|| {

@@ -5,7 +5,7 @@
 use super::super::settings::read_small;
 use super::super::{Context, Failure, arguments, files, spelling};
 use super::flags::Requests;
-use super::planning::{Ids, Job, Planned, Shape};
+use super::planning::{Ids, Job, Planned, Purpose, Shape};
 use crate::apply;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::plan::SavedPlan;
@@ -59,7 +59,7 @@ pub async fn plan(
     }
     let saved = SavedPlan::read(&read_small(path, LARGEST)?)?;
     let shape = shape_of(&saved.arguments)?;
-    let job = Job { shape: &shape, requests, command: apply::Command::Sync };
+    let job = Job { shape: &shape, requests, command: apply::Command::Sync, purpose: Purpose::Write };
     let parts = job.plan(context, &|_| Ok(Ids::after(&saved.new_ids))).await?;
     let differences = parts.iter().flat_map(|part| saved.differences(&part.plan, &part.session.made_for()));
     let differences: Vec<Diagnostic> = differences.collect();

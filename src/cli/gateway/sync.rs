@@ -3,7 +3,7 @@
 use super::super::{Context, Exit, Outcome};
 use super::flags::{Inputs, Kinds, Requests, Scope};
 use super::output::{Output, Printer, Results};
-use super::planning::{Job, Passwords, Planning, Shape, fresh_ids};
+use super::planning::{Job, Passwords, Planning, Purpose, Shape, fresh_ids};
 use super::saved;
 use super::write::{Run, Writing};
 use crate::apply::Command;
@@ -67,7 +67,8 @@ pub struct DiffArgs {
 /// Shows what a sync would change.
 pub async fn diff(args: &DiffArgs, context: &Context) -> Outcome {
     let printer = Printer::new(context, &args.output);
-    let job = Job { shape: &args.shape, requests: &args.requests, command: Command::Sync };
+    let job =
+        Job { shape: &args.shape, requests: &args.requests, command: Command::Sync, purpose: Purpose::Show };
     let planned = async {
         let parts = job.plan(context, &fresh_ids).await?;
         if let Some(path) = &args.out {
@@ -96,7 +97,12 @@ pub async fn sync(args: &SyncArgs, context: &Context) -> Outcome {
     let planned = match &args.plan {
         Some(path) => saved::plan(path, &args.requests, context).await,
         None => {
-            let job = Job { shape: &args.shape, requests: &args.requests, command: Command::Sync };
+            let job = Job {
+                shape: &args.shape,
+                requests: &args.requests,
+                command: Command::Sync,
+                purpose: Purpose::Write,
+            };
             let parts = job.plan(context, &fresh_ids).await;
             parts.map(|parts| (parts, saved::arguments(&context.arguments)))
         }
@@ -118,7 +124,8 @@ pub async fn apply(args: &ApplyArgs, context: &Context) -> Outcome {
         passwords: args.passwords.clone(),
         dbless: false,
     };
-    let job = Job { shape: &shape, requests: &args.requests, command: Command::Apply };
+    let job =
+        Job { shape: &shape, requests: &args.requests, command: Command::Apply, purpose: Purpose::Write };
     let run = Run { requests: &args.requests, writing: &args.writing, printer: &printer, context };
     match job.plan(context, &fresh_ids).await {
         Ok(parts) => run.write(parts, Some((Command::Apply, saved::arguments(&context.arguments)))).await,

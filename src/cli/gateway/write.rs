@@ -72,6 +72,7 @@ impl Run<'_> {
         let mut results = Results::default();
         let (mut complete, mut changed) = (true, false);
         let several = parts.len() > 1;
+        let mut applied = Vec::new();
         for (n, part) in parts.into_iter().enumerate() {
             self.printer.planned(&part, several);
             let mut problems = part.warnings.clone();
@@ -93,11 +94,15 @@ impl Run<'_> {
             changed |= outcome.changed();
             problems.extend(output::problems(&part.plan, &outcome));
             let fates = output::fates(&part.plan, &outcome);
+            applied.extend(part.applied);
             results.add(part.plan, Some(fates), problems, part.sources);
         }
         signals.abort();
         let undone = self.writing.rollback_on_error && !changed;
         let left = journal.and_then(|journal| journal.end(complete || undone));
+        if complete && !applied.iter().all(|record| record.write().is_ok()) {
+            self.printer.note("What was applied could not be recorded for `foredeck gateway drift`.\n");
+        }
         self.printer.finished(&results)?;
         if let Some(file) = left {
             self.printer.note(&format!("`foredeck gateway resume{file}` goes on where this run stopped.\n"));
