@@ -4,7 +4,7 @@
 
 use super::http::{Answer, Http, Request};
 use super::{Connection, ControlPlane, Error, Info, List, Page, Write, WriteAction, faults};
-use crate::schema::{Flavor, Kind, OnDelete, Schemas, Type};
+use crate::schema::{Field, Flavor, Kind, OnDelete, Schemas, Type};
 use crate::value::Value;
 use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -306,6 +306,9 @@ impl Client {
             return Ok(if post {
                 Request::with_body(Method::POST, spot.collection, body)
             } else {
+                if write.kind.only_under.is_some() {
+                    name_all(write.kind, body);
+                }
                 Request::with_body(Method::PUT, spot.path(), body)
             });
         }
@@ -316,6 +319,7 @@ impl Client {
         for name in &write.kind.addressed_by {
             body.remove(name);
         }
+        name_all(write.kind, body);
         Ok(Request::with_body(Method::PATCH, spot.path(), body))
     }
 }
@@ -553,6 +557,18 @@ fn overlay_defaults(served: &mut Json, schema: &Json) {
 
 fn cascades(ty: &Type) -> bool {
     matches!(ty, Type::Foreign { on_delete: OnDelete::Cascade, .. })
+}
+
+/// Says null for every optional field that the entity does not have: below a parent, gateways keep what a write
+/// does not name.
+fn name_all(kind: &Kind, body: &mut Value) {
+    let optional =
+        |field: &&Field| !field.auto && !field.required && field.default.is_none() && !field.transient;
+    for field in kind.record.fields.iter().filter(optional) {
+        if body.get(&field.name).is_none() && !matches!(field.ty, Type::Foreign { .. }) {
+            body.set(&field.name, Value::Null);
+        }
+    }
 }
 
 /// The body of an entity without an id of its own: references as bare ids, lists joined by commas.

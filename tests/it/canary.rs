@@ -154,7 +154,7 @@ fn no_secret_is_shown_in_errors() {
         service(&format!("path: {LITERAL}: x: y")),
         service(&format!("path: \"{LITERAL}")),
         service(&format!("path: *{LITERAL}")),
-        service(&format!("{LITERAL}")),
+        service(LITERAL),
         format!(
             "_format_version: \"3.0\"\nconsumers: [{{username: a, keyauth_credentials: [{{key: [{LITERAL}]}}]}}]\n"
         ),

@@ -45,7 +45,7 @@ impl Applied {
 
     /// Keeps the record. Where that fails, the one before goes: it is true no more.
     pub fn write(&self) -> Result<(), Failure> {
-        if std::fs::read(&self.path).is_ok_and(|bytes| bytes == self.text.as_bytes()) {
+        if read_small(&self.path, LARGEST).is_ok_and(|text| text == self.text) {
             return Ok(());
         }
         let folder = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
