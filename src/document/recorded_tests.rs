@@ -104,7 +104,11 @@ fn recorded_requests_are_validated_alike_as_state_files() {
         let mut expected = BTreeSet::new();
         refused(&fields, &at, &mut expected);
         let problems = errors(&schemas, &document);
-        let found: BTreeSet<String> = problems.iter().map(|problem| problem.path.clone()).collect();
+        let mut found: BTreeSet<String> = problems.iter().map(|problem| problem.path.clone()).collect();
+        // An item of a list that is refused as a whole may be told of too: the field is the same.
+        found.retain(|path| {
+            !expected.iter().any(|field| path.starts_with(&format!("{field}[")) && field != &at)
+        });
         total += 1;
         if found == expected {
             alike += 1;
