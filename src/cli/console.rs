@@ -40,12 +40,21 @@ impl Console {
     /// Writes bytes to standard output untouched, for what other programs read. Fails when they cannot be written,
     /// on a full disk for instance.
     pub fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut stream = io::stdout().lock();
-        match stream.write_all(bytes).and_then(|()| stream.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+        self.stream(|out| out.write_all(bytes)).map(drop)
+    }
+
+    /// Lets `write` write to standard output what other programs read. `None` when the reader went away.
+    pub fn stream<T>(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    ) -> Result<Option<T>, Failure> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        match write(&mut out).and_then(|made| out.flush().map(|()| made)) {
+            Ok(made) => Ok(Some(made)),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+            Err(error) => {
                 Err(Failure::new(codes::UNREADABLE, format!("cannot write standard output: {error}")))
             }
-            _ => Ok(()),
         }
     }
 

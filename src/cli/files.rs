@@ -27,6 +27,12 @@ impl Draft {
         Ok(Draft { file: options.open(&temporary)?, temporary, path: path.to_owned() })
     }
 
+    /// Waits until the disk has the file, and puts it in its place.
+    pub fn settle(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.finish().map(drop)
+    }
+
     /// Puts the file in its place, and gives it back for more.
     pub fn finish(self) -> io::Result<File> {
         std::fs::rename(&self.temporary, &self.path)?;
@@ -49,8 +55,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let all = || {
         let mut draft = Draft::new(path)?;
         draft.write_all(bytes)?;
-        draft.file.sync_all()?;
-        draft.finish().map(drop)
+        draft.settle()
     };
     all().map_err(|error| unwritable(path, &error))
 }

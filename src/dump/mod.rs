@@ -12,5 +12,5 @@ mod yaml;
 mod tests;
 
 pub use secrets::{Secrets, Variable, env_file};
-pub use text::{Format, text};
+pub use text::Format;
 pub use tree::{Dump, Dumped, Options};

@@ -1,10 +1,12 @@
-//! Entities put where state files have them.
+//! Entities put where state files have them, and written one after the other.
 
 use super::secrets::{Replacer, Secrets, Variable};
+use super::text::{Format, Pieces};
 use crate::model::{Entity, Target};
-use crate::schema::{Kind, Record, Schemas, Type, hide_shorthands, strip_defaults};
-use crate::value::{Map, Value};
+use crate::schema::{Kind, Record, Schemas, Type, conceal, hide_shorthands, strip_defaults};
+use crate::value::{Exposed, Map, Origin, Value};
 use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
 use uuid::Uuid;
 
 /// The format version of the files that are written.
@@ -30,13 +32,11 @@ pub struct Options {
     pub control_plane: Option<String>,
 }
 
-/// A dumped state.
+/// What was written.
 pub struct Dumped {
-    /// The file's content.
-    pub tree: Value,
     /// The variables that stand for secrets.
     pub variables: Vec<Variable>,
-    /// How many secrets stand in it in clear.
+    /// How many secrets stand in the file in clear.
     pub plain_secrets: usize,
 }
 
@@ -47,14 +47,19 @@ enum Home {
     In(usize),
 }
 
-/// A dump under way: give it the entities as they arrive, in any order, and take the file's content.
+/// A dump under way: give it the entities as they arrive, in any order, and have them written.
+///
+/// Until then each is held as the JSON text of what the file will say of it, which takes a tenth of the room of the
+/// tree; the trees of one top-level entity and of what is nested in it are all that is there at once.
 pub struct Dump<'a> {
     schemas: &'a Schemas,
     options: &'a Options,
+    /// With only those fields by which they are named and sorted.
     entities: Vec<Entity>,
+    /// The whole bodies of the entities, as JSON.
+    bodies: Vec<Box<[u8]>>,
     by_id: HashMap<Uuid, usize>,
-    /// The entities of each home by the key of their list.
-    children: HashMap<Home, BTreeMap<Box<str>, Vec<usize>>>,
+    children: HashMap<Home, Vec<usize>>,
     replacer: Replacer<'a>,
 }
 
@@ -62,19 +67,20 @@ fn object(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     Value::Object(members.into_iter().map(|(key, value)| (key.into(), value)).collect())
 }
 
-fn head(options: &Options) -> Value {
-    let mut tree = object([("_format_version", Value::from(FORMAT_VERSION))]);
+/// The members that stand before the lists.
+fn head(options: &Options) -> Vec<(&'static str, Value)> {
+    let mut head = vec![("_format_version", Value::from(FORMAT_VERSION))];
     if !options.select_tags.is_empty() {
         let tags = options.select_tags.iter().map(|tag| Value::from(tag.as_str())).collect();
-        tree.set("_info", object([("defaults", Value::object()), ("select_tags", Value::Array(tags))]));
-    }
-    if let Some(name) = &options.workspace {
-        tree.set("_workspace", Value::from(name.as_str()));
+        head.push(("_info", object([("defaults", Value::object()), ("select_tags", Value::Array(tags))])));
     }
     if let Some(name) = &options.control_plane {
-        tree.set("_konnect", object([("control_plane_name", Value::from(name.as_str()))]));
+        head.push(("_konnect", object([("control_plane_name", Value::from(name.as_str()))])));
     }
-    tree
+    if let Some(name) = &options.workspace {
+        head.push(("_workspace", Value::from(name.as_str())));
+    }
+    head
 }
 
 impl<'a> Dump<'a> {
@@ -84,6 +90,7 @@ impl<'a> Dump<'a> {
             schemas,
             options,
             entities: Vec::new(),
+            bodies: Vec::new(),
             by_id: HashMap::new(),
             children: HashMap::new(),
             replacer: Replacer::new(&options.secrets),
@@ -100,39 +107,54 @@ impl<'a> Dump<'a> {
         if let Some(id) = entity.id {
             self.by_id.insert(id, self.entities.len());
         }
+        // A text that could not be made is missed when it is written.
+        let body = serde_json::to_vec(&Exposed(&entity.body)).unwrap_or_default();
+        self.bodies.push(body.into_boxed_slice());
+        let kind = entity.kind.clone();
+        if let Some(members) = entity.body.as_object_mut() {
+            let names =
+                kind.endpoint_key.iter().chain(&kind.report.label).chain(kind.identity.iter().flatten());
+            let left = names.filter_map(|name| Some((name.clone(), members.remove(name)?)));
+            *members = left.collect();
+        }
         self.entities.push(entity);
     }
 
-    /// The whole file.
-    pub fn finish(mut self) -> Dumped {
+    /// Writes the whole file.
+    pub fn write(mut self, format: Format, out: &mut dyn Write) -> io::Result<Dumped> {
         for (index, entity) in self.entities.iter().enumerate() {
             let home = self.home(entity);
-            let file = &entity.kind.file;
-            let key = match file.also.first() {
-                Some(also) => &*also.key,
-                None if file.custom_entity => CUSTOM,
-                None => &*file.key,
-            };
-            self.children.entry(home).or_default().entry(key.into()).or_default().push(index);
+            self.children.entry(home).or_default().push(index);
         }
-        let mut tree = head(self.options);
-        for (key, list) in self.lists(Home::Top) {
-            tree.set(&key, list);
+        let mut pieces = Pieces::new(out, format);
+        for (key, value) in head(self.options) {
+            pieces.member(key, value)?;
         }
-        Dumped { tree, variables: self.replacer.variables, plain_secrets: self.replacer.plain }
+        for (key, members) in self.lists(Home::Top) {
+            pieces.open(&key)?;
+            for index in members {
+                if let Some(item) = self.item(index, Home::Top)? {
+                    pieces.item(item)?;
+                }
+            }
+            pieces.close()?;
+        }
+        pieces.end()?;
+        Ok(Dumped { variables: self.replacer.variables, plain_secrets: self.replacer.plain })
     }
 
     fn entity(&self, index: usize) -> Option<&Entity> {
         self.entities.get(index)
     }
 
-    /// Takes an entity's body and leaves the fields by which others name it.
-    fn take_body(&mut self, index: usize) -> Option<Value> {
-        let entity = self.entities.get_mut(index)?;
-        let names = entity.kind.endpoint_key.iter().chain(&entity.kind.report.label);
-        let left: Map =
-            names.filter_map(|name| Some((name.clone(), entity.body.get(name)?.clone()))).collect();
-        Some(std::mem::replace(&mut entity.body, Value::Object(left)))
+    /// The body of an entity, which is not asked for again.
+    fn take_body(&mut self, index: usize) -> io::Result<Value> {
+        let text = self.bodies.get_mut(index).map(std::mem::take).unwrap_or_default();
+        let mut body = serde_json::from_slice(&text)?;
+        if let Some(entity) = self.entity(index) {
+            conceal(self.schemas, &entity.kind, &mut body, &|_| Origin::ControlPlane);
+        }
+        Ok(body)
     }
 
     fn target(&self, target: &Target) -> Option<usize> {
@@ -164,17 +186,18 @@ impl<'a> Dump<'a> {
         self.target(&parent.target).map_or(Home::Top, Home::In)
     }
 
-    fn lists(&mut self, home: Home) -> BTreeMap<Box<str>, Value> {
-        let Some(lists) = self.children.remove(&home) else {
-            return BTreeMap::new();
-        };
-        let mut out = BTreeMap::new();
-        for (key, mut members) in lists {
-            members.sort_by_cached_key(|index| self.order(*index));
-            let items = members.into_iter().filter_map(|index| self.item(index, home)).collect();
-            out.insert(key, Value::Array(items));
+    /// The entities of a home by the keys of their lists, in the order in which they are written.
+    fn lists(&mut self, home: Home) -> BTreeMap<Box<str>, Vec<usize>> {
+        let mut lists: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
+        for index in self.children.remove(&home).unwrap_or_default() {
+            if let Some(entity) = self.entity(index) {
+                lists.entry(list_key(&entity.kind).into()).or_default().push(index);
+            }
         }
-        out
+        for members in lists.values_mut() {
+            members.sort_by_cached_key(|index| self.order(*index));
+        }
+        lists
     }
 
     /// What entities of one list are sorted by: their names, then what they belong to, then their ids.
@@ -192,42 +215,43 @@ impl<'a> Dump<'a> {
         (labels, owners.collect(), entity.id)
     }
 
-    fn item(&mut self, index: usize, home: Home) -> Option<Value> {
-        let entity = self.entity(index)?;
+    fn item(&mut self, index: usize, home: Home) -> io::Result<Option<Value>> {
+        let Some(entity) = self.entity(index) else { return Ok(None) };
         if let Some(also) = entity.kind.file.also.first() {
-            return self.member(entity, &also.item);
+            return Ok(self.member(entity, &also.item));
         }
+        let kind = entity.kind.clone();
         let owner = self.owner(entity);
         let id = entity.id.filter(|_| self.options.with_id || found_by_id(entity));
         let id = id.map(|id| Value::from(id.to_string()));
+        let references: Vec<(Box<str>, Value)> = entity
+            .references
+            .iter()
+            .filter(|(_, reference)| self.target(&reference.target).is_none_or(|at| home != Home::In(at)))
+            .filter_map(|(field, reference)| Some((field.clone(), self.reference(&kind, &reference.target)?)))
+            .collect();
         let mut body = self.take_body(index)?;
         self.replacer.replace(&mut body, &owner);
-        let entity = self.entity(index)?;
-        let kind = &entity.kind;
-        self.name_links(kind, &mut body);
+        self.name_links(&kind, &mut body);
         if let Some(id) = id.clone().filter(|_| !kind.file.custom_entity) {
             body.set("id", id);
         }
-        for (field, reference) in &entity.references {
-            let target = self.target(&reference.target);
-            if matches!((home, target), (Home::In(parent), Some(target)) if parent == target) {
-                continue;
-            }
-            if let Some(value) = self.reference(kind, &reference.target) {
-                body.set(field, value);
-            }
+        for (field, value) in references {
+            body.set(&field, value);
         }
-        let custom = kind.file.custom_entity.then(|| Value::from(&*kind.name));
-        for (key, list) in self.lists(Home::In(index)) {
-            body.set(&key, list);
-        }
-        Some(match custom {
-            Some(kind) => {
-                let id = id.map(|id| ("id", id));
-                object([("type", kind), ("fields", body)].into_iter().chain(id))
+        for (key, members) in self.lists(Home::In(index)) {
+            let mut list = Vec::with_capacity(members.len());
+            for member in members {
+                list.extend(self.item(member, Home::In(index))?);
             }
-            None => body,
-        })
+            body.set(&key, Value::Array(list));
+        }
+        Ok(Some(if kind.file.custom_entity {
+            let id = id.map(|id| ("id", id));
+            object([("type", Value::from(&*kind.name)), ("fields", body)].into_iter().chain(id))
+        } else {
+            body
+        }))
     }
 
     /// An item of a list whose items say no more than which other entity belongs there: `groups: [{name: gold}]`.
@@ -289,6 +313,15 @@ impl<'a> Dump<'a> {
             words.extend(owner.and_then(Entity::label).map(str::to_owned));
         }
         words.join("_")
+    }
+}
+
+/// The key of the list in which entities of a kind stand.
+fn list_key(kind: &Kind) -> &str {
+    match kind.file.also.first() {
+        Some(also) => &also.key,
+        None if kind.file.custom_entity => CUSTOM,
+        None => &kind.file.key,
     }
 }
 

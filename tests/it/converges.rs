@@ -143,7 +143,9 @@ impl Bench {
                 }
             })
             .await;
-            dump::text(&dump.finish().tree, dump::Format::Yaml).unwrap()
+            let mut text = Vec::new();
+            dump.write(dump::Format::Yaml, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
         })
     }
 

@@ -1,14 +1,16 @@
 //! `gateway dump`: what the gateway holds, as a state file.
 
-use super::super::{Context, Exit, Failure, Outcome, files};
+use super::super::files::{self, Draft};
+use super::super::{Context, Exit, Failure, Outcome};
 use super::flags::{Requests, Scope, exclusive};
 use super::planning::{no_plugins, nothing, wanted};
 use super::session::{Aim, Session};
 use crate::control_plane::{self, Arrival};
 use crate::diagnostics::codes;
-use crate::dump::{self, Dump, Format, Secrets};
+use crate::dump::{self, Dump, Dumped, Format, Secrets};
 use crate::plan;
 use clap::parser::ValueSource;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 /// The arguments of `gateway dump`.
@@ -135,17 +137,15 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
     };
     let mut dump = Dump::new(&session.schemas, &scope);
     read(&session, &options, &scope.select_tags, &mut dump).await?;
-    let dumped = dump.finish();
-    let text = dump::text(&dumped.tree, args.format).map_err(|error| {
-        Failure::new(codes::UNEXPECTED_ANSWER, format!("the dump cannot be written: {error}"))
-    })?;
+    let dumped = if file == "-" {
+        context.console.stream(|out| dump.write(args.format, out))?
+    } else {
+        let path = Path::new(file);
+        Some(written(path, args.format, dump).map_err(|error| files::unwritable(path, &error))?)
+    };
+    let Some(dumped) = dumped else { return Ok(()) };
     if let Some(path) = &variables_file {
         files::write_private(path, dump::env_file(&dumped.variables).as_bytes())?;
-    }
-    if file == "-" {
-        context.console.raw(text.as_bytes())?;
-    } else {
-        files::write_private(Path::new(file), text.as_bytes())?;
     }
     if dumped.plain_secrets > 0 {
         context.console.err(&format!(
@@ -154,6 +154,13 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
         ));
     }
     Ok(())
+}
+
+fn written(path: &Path, format: Format, dump: Dump<'_>) -> io::Result<Dumped> {
+    let mut out = BufWriter::new(Draft::new(path)?);
+    let dumped = dump.write(format, &mut out)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.settle()?;
+    Ok(dumped)
 }
 
 async fn read(
