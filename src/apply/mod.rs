@@ -4,6 +4,7 @@
 //! `report`), which listen to [`Event`]s and read the [`Outcome`].
 
 mod journal;
+mod recheck;
 mod run;
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! The scheduler: changes start as soon as what they depend on is done, a bounded number at a time.
 
+use super::recheck::{self, Need, Recheck};
 use super::{Event, Outcome, Reason, Status};
-use crate::control_plane::{ControlPlane, Error, Write, WriteAction};
-use crate::plan::{Action, Change, Plan};
-use crate::schema::Schemas;
+use crate::control_plane::{ControlPlane, Error, Page, Write, WriteAction};
+use crate::plan::{Change, Plan};
+use crate::schema::{Kind, Schemas};
 use crate::value::Value;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::future::pending;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// How to run a plan.
 #[derive(Clone, Debug)]
@@ -50,9 +51,9 @@ struct Schedule<'a> {
     waits_for: Vec<usize>,
     /// Who waits for each one.
     dependents: Vec<Vec<usize>>,
-    /// Entities that an earlier change of the plan has written, so that they are no longer as the plan saw them.
-    written: HashSet<Uuid>,
     ready: BTreeSet<usize>,
+    /// Of the ready ones, those that were just found to be as the plan saw them: their turn is first.
+    fresh: BTreeSet<usize>,
     /// Done changes in the order in which they ended.
     done: Vec<usize>,
 }
@@ -65,8 +66,8 @@ impl<'a> Schedule<'a> {
             statuses: vec![None; count],
             waits_for: vec![0; count],
             dependents: vec![Vec::new(); count],
-            written: HashSet::new(),
             ready: BTreeSet::new(),
+            fresh: BTreeSet::new(),
             done: Vec::new(),
         };
         for (index, change) in plan.changes.iter().enumerate() {
@@ -96,6 +97,17 @@ impl<'a> Schedule<'a> {
         self.plan.changes.get(index)
     }
 
+    /// The change whose turn it is.
+    fn next(&self) -> Option<usize> {
+        self.fresh.first().or_else(|| self.ready.first()).copied()
+    }
+
+    /// Its turn is over.
+    fn started(&mut self, index: usize) {
+        self.fresh.remove(&index);
+        self.ready.remove(&index);
+    }
+
     /// Keeps a final status, frees or stops what waited for it, and tells the listener.
     fn settle(&mut self, index: usize, status: Status, events: &mut (dyn FnMut(Event<'_>) + Send)) {
         let mut ended = vec![(index, status)];
@@ -107,7 +119,7 @@ impl<'a> Schedule<'a> {
             events(Event::Finished { change: index, status: &status });
             let done = status == Status::Done;
             *slot = Some(status);
-            self.ready.remove(&index);
+            self.started(index);
             if done {
                 self.done.push(index);
             }
@@ -134,22 +146,36 @@ pub async fn run(
     events: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Outcome {
     let mut schedule = Schedule::new(plan);
-    let mut running = FuturesUnordered::new();
-    let mut stopped = false;
+    let mut recheck = Recheck::new(plan);
+    let mut running: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
+    let (mut stopped, mut reading) = (false, false);
     loop {
         stopped |= options.stop.is_cancelled() || options.abort.is_cancelled();
         while !stopped
+            && !reading
             && running.len() < options.parallelism.max(1)
-            && let Some(index) = schedule.ready.pop_first()
+            && let Some(index) = schedule.next()
         {
-            let Some(change) = schedule.change(index) else { continue };
+            let Some(change) = schedule.change(index) else { break };
+            let need = match options.verify && change.cascades_from.is_none() {
+                true => recheck.need(index, &schedule.ready, plane),
+                false => Need::Nothing,
+            };
+            if let Need::Page(kind, next) = need {
+                reading = true;
+                running.push(Box::pin(async move {
+                    let page = recheck::read_page(&kind, next.as_deref(), plane).await;
+                    Ended::Page(kind, page)
+                }));
+                break;
+            }
+            schedule.started(index);
             events(Event::Started { change: index });
             if change.cascades_from.is_some() {
                 // The gateway did it with the parent.
                 schedule.settle(index, Status::Done, events);
             } else {
-                let verify = options.verify && schedule.written.insert(change.id);
-                running.push(carry_out(index, change, schemas, plane, options, verify));
+                running.push(carry_out(index, change, schemas, plane, options, need));
             }
         }
         let ended = tokio::select! {
@@ -158,7 +184,15 @@ pub async fn run(
             () = options.abort.cancelled() => None,
             () = stop_signal(&options.stop, stopped) => continue,
         };
-        let Some((index, result)) = ended else { break };
+        let (index, result) = match ended {
+            None => break,
+            Some(Ended::Page(kind, page)) => {
+                reading = false;
+                schedule.fresh = recheck.page_came(&kind, page, &schedule.ready);
+                continue;
+            }
+            Some(Ended::Change(index, result)) => (index, result),
+        };
         let (status, stop) = match result {
             Ok(()) => (Status::Done, false),
             // Somebody else is at work: the rest of the plan is no longer a promise.
@@ -197,18 +231,26 @@ async fn stop_signal(stop: &CancellationToken, known: bool) {
     stop.cancelled().await;
 }
 
+/// What came to its end.
+enum Ended {
+    Change(usize, Result<(), Error>),
+    Page(Arc<Kind>, Result<Page, Error>),
+}
+
 fn carry_out<'a>(
     index: usize,
     change: &'a Change,
     schemas: &'a Schemas,
     plane: &'a dyn ControlPlane,
     options: &'a Options,
-    verify_first: bool,
-) -> BoxFuture<'a, (usize, Result<(), Error>)> {
+    need: Need,
+) -> BoxFuture<'a, Ended> {
     Box::pin(async move {
         let result = async {
-            if verify_first {
-                verify(change, plane).await?;
+            match need {
+                Need::Changed(error) => return Err(error),
+                Need::Entity => recheck::read_entity(change, plane).await?,
+                Need::Nothing | Need::Page(..) => {}
             }
             write(change, schemas, plane).await?;
             if !options.propagation_delay.is_zero() {
@@ -216,7 +258,7 @@ fn carry_out<'a>(
             }
             Ok(())
         };
-        (index, result.await)
+        Ended::Change(index, result.await)
     })
 }
 
@@ -263,24 +305,6 @@ async fn put(
     };
     let body = wanted.or(held).unwrap_or(&Value::Null);
     plane.write(&Write { kind: &change.kind, id: change.id, body, action, hashed }).await
-}
-
-/// Fails when the entity is no longer what the plan saw.
-async fn verify(change: &Change, plane: &dyn ControlPlane) -> Result<(), Error> {
-    const STAMP: &str = "updated_at";
-    let Some(before) =
-        change.before.as_ref().filter(|before| before.get(STAMP).is_some_and(|at| !at.is_null()))
-    else {
-        return Ok(());
-    };
-    let now = plane.get(&change.kind, change.id, before).await?;
-    let what = || format!("{} {}", change.kind.report.word, change.label);
-    match now {
-        Some(now) if now.get(STAMP) == before.get(STAMP) => Ok(()),
-        Some(_) => Err(Error::Changed { what: what() }),
-        None if change.action == Action::Delete => Ok(()),
-        None => Err(Error::Changed { what: what() }),
-    }
 }
 
 /// Undoes what was done, the last first; what the gateway deleted with a parent comes back after the parent.

@@ -21,6 +21,7 @@ struct Fake {
     refused: BTreeSet<Uuid>,
     under_way: AtomicUsize,
     most: AtomicUsize,
+    reads: AtomicUsize,
 }
 
 #[async_trait]
@@ -46,10 +47,17 @@ impl ControlPlane for Fake {
     fn lists_flat(&self, _: &Kind) -> bool {
         true
     }
-    async fn page(&self, _: &List<'_>, _: Option<&str>) -> Result<Page, Error> {
-        Ok(Page::default())
+    async fn page(&self, list: &List<'_>, next: Option<&str>) -> Result<Page, Error> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let after = next.and_then(|next| Uuid::parse_str(next).ok()).unwrap_or_default();
+        let rows = self.rows.lock().unwrap();
+        let found: Vec<(&Uuid, &Value)> =
+            rows.iter().filter(|(id, _)| **id > after).take(list.size).collect();
+        let next = found.last().filter(|_| found.len() == list.size).map(|(id, _)| id.to_string());
+        Ok(Page { rows: found.into_iter().map(|(_, row)| row.clone()).collect(), next })
     }
     async fn get(&self, _: &Kind, id: Uuid, _: &Value) -> Result<Option<Value>, Error> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         Ok(self.rows.lock().unwrap().get(&id).cloned())
     }
     async fn find(&self, _: &Kind, _: &Value) -> Result<Option<Value>, Error> {
@@ -211,6 +219,62 @@ async fn an_entity_that_somebody_else_changed_is_not_written() {
     let outcome = bench.run(&Options::default()).await;
     assert!(matches!(outcome.statuses[0], Status::Failed(Error::Changed { .. })), "{outcome:?}");
     assert!(bench.log().is_empty());
+}
+
+#[tokio::test]
+async fn many_are_read_again_by_pages() {
+    let mut bench = Bench::new();
+    for n in 0..=250 {
+        bench.change(n, Some(service(n, "h.test", 5)), None, &[]);
+    }
+    assert!(bench.run(&Options::default()).await.complete());
+    assert_eq!(bench.log().len(), 251);
+    // The last few stand on the third page, or are read one by one.
+    let reads = bench.plane.reads.load(Ordering::SeqCst);
+    assert!((3..40).contains(&reads), "{reads}");
+}
+
+#[tokio::test]
+async fn a_page_shows_what_somebody_else_changed() {
+    for theirs in [3, 60, 130, 199] {
+        let mut bench = Bench::new();
+        for n in 0..200 {
+            bench.change(n, Some(service(n, "h.test", 5)), Some(service(n, "new.test", 5)), &[]);
+        }
+        bench.plane.rows.lock().unwrap().insert(id(theirs), service(theirs, "theirs.test", 6));
+        let outcome = bench.run(&Options::default()).await;
+        let at = usize::from(theirs);
+        assert!(
+            matches!(&outcome.statuses[at], Status::Failed(Error::Changed { what }) if what.ends_with(&format!(" s{theirs}")))
+        );
+        assert!(
+            outcome.statuses.iter().any(|status| *status == Status::NotTried(Reason::Stopped))
+                || theirs == 199
+        );
+        assert!(!bench.log().contains(&format!("put {theirs}")));
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_which_little_is_due_is_not_read_to_its_end() {
+    let mut bench = Bench::new();
+    for n in 0..=250 {
+        bench
+            .plane
+            .rows
+            .lock()
+            .unwrap()
+            .insert(Uuid::from_u128(1000 + u128::from(n)), service(n, "h.test", 1));
+    }
+    for n in (5..=250).step_by(4) {
+        bench.change(n, Some(service(n, "h.test", 5)), None, &[]);
+    }
+    for n in 0..=u8::MAX {
+        bench.plane.rows.lock().unwrap().entry(id(n)).or_insert_with(|| service(n, "h.test", 1));
+    }
+    assert!(bench.run(&Options::default()).await.complete());
+    let reads = bench.plane.reads.load(Ordering::SeqCst);
+    assert!(reads <= 62 + 2, "{reads}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! What does not live here: connections and retries (`http`), which lists make up a state (`read`).
 
 use super::http::{Answer, Http, Request};
-use super::{Connection, ControlPlane, Error, Info, List, Page, Write, WriteAction, faults};
+use super::{Connection, ControlPlane, Error, Info, LARGEST_PAGE, List, Page, Write, WriteAction, faults};
 use crate::schema::{Field, Flavor, Kind, OnDelete, Schemas, Type};
 use crate::value::Value;
 use async_trait::async_trait;
@@ -15,8 +15,6 @@ use serde_json::{Value as Json, json};
 use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
-/// How many entities a page holds; the most that the gateways give.
-const PAGE_SIZE: &str = "1000";
 /// How Kong begins to say that an endpoint is there but switched off.
 const SWITCHED_OFF: &str = "this endpoint is only available when";
 /// What may stand in a path segment as it is.
@@ -157,7 +155,7 @@ impl Client {
         let mut names = Vec::new();
         let mut offset = None;
         loop {
-            let mut request = Request::get("/workspaces").query("size", PAGE_SIZE);
+            let mut request = Request::get("/workspaces").query("size", LARGEST_PAGE.to_string());
             if let Some(offset) = offset {
                 request = request.query("offset", offset);
             }
@@ -377,7 +375,7 @@ impl ControlPlane for Client {
             Some((parent, id)) => self.below(parent, id, list.kind),
             None => format!("{}/{}", self.dialect.prefix(), self.dialect.collection(list.kind)),
         };
-        let mut request = Request::get(path).query("size", PAGE_SIZE);
+        let mut request = Request::get(path).query("size", list.size.to_string());
         if !list.tags.is_empty() && list.kind.record.field("tags").is_some() {
             request = request.query("tags", list.tags.join(","));
         }
@@ -482,7 +480,7 @@ impl Client {
         let Some((_, parent, parent_id)) = self.parent_of(kind, like)? else {
             return Ok(None);
         };
-        let list = List { kind, tags: &[], parent: Some((&parent, parent_id)) };
+        let list = List { kind, tags: &[], parent: Some((&parent, parent_id)), size: LARGEST_PAGE };
         let mut next: Option<String> = None;
         loop {
             let page = self.page(&list, next.as_deref()).await?;

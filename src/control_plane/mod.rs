@@ -22,6 +22,9 @@ use async_trait::async_trait;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+/// The most entities that gateways give in one page.
+pub const LARGEST_PAGE: usize = 1000;
+
 /// What a control plane is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
@@ -46,6 +49,8 @@ pub struct List<'a> {
     pub tags: &'a [String],
     /// The parent, for kinds that are listed under one: its kind and id.
     pub parent: Option<(&'a Kind, Uuid)>,
+    /// How many entities a page holds, at most [`LARGEST_PAGE`].
+    pub size: usize,
 }
 
 /// One page of a list.

@@ -3,7 +3,7 @@
 //! Entities are handed on as their pages arrive and are not kept here.
 
 use super::client::id_of;
-use super::{ControlPlane, Error, Info, List, Page};
+use super::{ControlPlane, Error, Info, LARGEST_PAGE, List, Page};
 use crate::model::{Entity, Reference, Target};
 use crate::schema::{Kind, SchemaError, Schemas, conceal};
 use crate::value::{Origin, Value};
@@ -112,7 +112,7 @@ fn fetch<'a>(
             return (job, Ok(Page::default()));
         };
         let parent = job.parent.as_ref().map(|(kind, id)| (&**kind, *id));
-        let list = List { kind: &list.kind, tags: &list.tags, parent };
+        let list = List { kind: &list.kind, tags: &list.tags, parent, size: LARGEST_PAGE };
         let page = plane.page(&list, job.next.as_deref()).await;
         (job, page)
     })
