@@ -2,7 +2,8 @@
 
 use super::{Call, Location, Model, Provider, Route, Target, TransformError};
 use crate::value::Secret;
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 use url::Url;
 
 /// Where templates get their values from: the client's request.
@@ -26,19 +27,42 @@ pub struct Upstream {
     pub own: bool,
 }
 
-/// Where a call goes. `request_path` is the client's path, which a `preserve` route keeps.
+/// The address of a target, taken apart. Mostly it is the same for all calls: the first one is remembered.
+#[derive(Debug, Default)]
+pub struct Remembered(OnceLock<(String, Url)>);
+
+impl Remembered {
+    fn parse(&self, address: String) -> Result<Cow<'_, Url>, url::ParseError> {
+        match self.0.get() {
+            Some((known, url)) if *known == address => Ok(Cow::Borrowed(url)),
+            Some(_) => Url::parse(&address).map(Cow::Owned),
+            None => {
+                let url = Url::parse(&address)?;
+                let _ = self.0.set((address, url.clone()));
+                Ok(Cow::Owned(url))
+            }
+        }
+    }
+}
+
+/// Where a call goes. `request_path` is the client's path, which a `preserve` route keeps; `remembered` belongs to
+/// the call's target.
+///
+/// # Errors
+/// [`TransformError::Endpoint`] when the configuration does not say it.
 pub fn upstream(
     provider: &dyn Provider,
     call: &Call,
     request_path: &str,
+    remembered: &Remembered,
 ) -> Result<Upstream, TransformError> {
     let options = &call.model.options;
     let (address, own) = match &options.upstream_url {
-        Some(url) => (format!("{}{}", url, provider.path_suffix(call)), false),
+        Some(url) => ([url, provider.path_suffix(call)].concat(), false),
         None => (provider.address(call)?, true),
     };
     let wrong = || TransformError::Endpoint(format!("the address of {} is no URL", provider.name()));
-    let url = Url::parse(&address).map_err(|_| wrong())?;
+    let url = remembered.parse(address).map_err(|_| wrong())?;
     let path = match &options.upstream_path {
         Some(_) if provider.places_upstream_path() && own => url.path(),
         Some(path) if own || provider.upstream_path_wins() => path,
@@ -55,7 +79,7 @@ pub fn upstream(
         scheme: url.scheme().to_owned(),
         host: url.host_str().ok_or_else(wrong)?.to_owned(),
         port: url.port_or_known_default().unwrap_or(443),
-        path: format!("/{}{rest}", path.trim_start_matches('/')),
+        path: ["/", path.trim_start_matches('/'), rest].concat(),
         own,
     })
 }
@@ -155,14 +179,16 @@ mod tests {
 
     fn address(name: &str, route: Route, options: Options) -> String {
         let call = call(name, route, options);
-        let found = upstream(provider(name).unwrap(), &call, "/client/path").unwrap();
+        let found = upstream(provider(name).unwrap(), &call, "/client/path", &Remembered::default()).unwrap();
         format!("{}://{}{}", found.scheme, found.authority(), found.path)
     }
 
     #[test]
     fn objects_are_found_behind_the_path() {
         let call = call("openai", Route::from_name("llm/v1/files"), Options::default());
-        let found = upstream(provider("openai").unwrap(), &call, "/ai/files/file-1/content").unwrap();
+        let found =
+            upstream(provider("openai").unwrap(), &call, "/ai/files/file-1/content", &Remembered::default())
+                .unwrap();
         assert_eq!(found.path, "/v1/files/file-1/content");
     }
 
@@ -242,9 +268,25 @@ mod tests {
         assert_eq!(address("huggingface", Route::Chat, at("http://h/x")), "http://h/x/v1/chat/completions");
         assert_eq!(address("llama2", Route::Chat, at("http://h")), "http://h/");
         assert!(
-            upstream(provider("llama2").unwrap(), &call("llama2", Route::Chat, Options::default()), "/")
-                .is_err()
+            upstream(
+                provider("llama2").unwrap(),
+                &call("llama2", Route::Chat, Options::default()),
+                "/",
+                &Remembered::default()
+            )
+            .is_err()
         );
+    }
+
+    #[test]
+    fn only_the_same_address_is_remembered() {
+        let remembered = Remembered::default();
+        for host in ["a", "b", "a"] {
+            let options = Options { upstream_url: Some(format!("http://{host}/x")), ..Options::default() };
+            let call = call("openai", Route::Chat, options);
+            let found = upstream(provider("openai").unwrap(), &call, "/", &remembered).unwrap();
+            assert_eq!(found.host, host);
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod stream;
 
 pub use config::{Auth, Location, Logging, Model, Options, Param, Target};
 pub use cost::{Usage, estimate_tokens};
-pub use endpoint::{Credential, Lookup, Upstream, credentials, resolve, upstream};
+pub use endpoint::{Credential, Lookup, Remembered, Upstream, credentials, resolve, upstream};
 pub use errors::openai_error;
 pub use framing::{Event, Framer, aws_message};
 pub use native::Native;

@@ -69,7 +69,7 @@ pub(super) fn compose_on(
         Some(native) => llm::accept(&native.to_openai(&question.members, path), &asked)?,
         None => llm::accept(&question.members, &asked)?,
     };
-    let mut upstream = llm::upstream(ready.provider, &call, path)?;
+    let mut upstream = llm::upstream(ready.provider, &call, path, &ready.address)?;
     if let Some(native) = settings.native.filter(|_| upstream.own) {
         native.keep_operation(path, &mut upstream.path);
     }

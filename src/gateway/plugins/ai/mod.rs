@@ -17,7 +17,7 @@ pub use logging::{Outcome, Told};
 
 use super::{ConfigError, Failure, Flow, Instance};
 use crate::gateway::llm::{
-    self, Dialect, Map, Native, Provider, Refusal, Route, Streaming, Target, TransformError,
+    self, Dialect, Map, Native, Provider, Refusal, Remembered, Route, Streaming, Target, TransformError,
 };
 use crate::gateway::proxy::{Body, BodyError, Context};
 use crate::value::Value;
@@ -80,6 +80,7 @@ pub struct Ready {
     /// Its provider.
     pub provider: &'static dyn Provider,
     has_template: bool,
+    address: Remembered,
 }
 
 impl Ready {
@@ -121,7 +122,7 @@ impl Ready {
             _ => {}
         }
         let has_template = target.model.has_template();
-        Ok(Ready { target, provider, has_template })
+        Ok(Ready { target, provider, has_template, address: Remembered::default() })
     }
 }
 
