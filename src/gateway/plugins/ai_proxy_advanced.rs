@@ -233,7 +233,7 @@ impl Advanced {
         composed: &ai::Composed,
     ) -> Result<Response<Body>, Unsent> {
         let way = ai::way(&self.settings, &composed.upstream);
-        let unsent = |reason: ForwardError| Unsent { reason, request: None };
+        let unsent = |reason: ForwardError| Unsent { reason, request: None, untouched: false };
         let target = || format!("{}:{}", way.host, way.port);
         let wrong = |reason: String| unsent(ForwardError::Invalid { target: target(), reason });
         let path = match &composed.query {
@@ -248,10 +248,11 @@ impl Advanced {
             way.host_header.as_deref().map_or_else(|| composed.upstream.authority(), str::to_owned);
         let host = HeaderValue::from_str(&authority).map_err(|error| wrong(error.to_string()))?;
         request.headers_mut().insert(HOST, host);
-        let address = client
-            .resolve(&way.host, way.port, 0)
-            .await
-            .map_err(|reason| Unsent { reason, request: Some(Box::default()) })?;
+        let address = client.resolve(&way.host, way.port, 0).await.map_err(|reason| Unsent {
+            reason,
+            request: None,
+            untouched: true,
+        })?;
         let peer = match &*way.scheme {
             "https" => Peer::tls(address, way.host.clone(), self.limits.verify),
             _ => Peer::plain(address),
@@ -267,14 +268,14 @@ impl Advanced {
         let criteria = &self.criteria;
         match sent {
             Ok(answer) => (criteria.statuses.contains(&answer.status()), false),
-            Err(Unsent { reason, request }) => {
+            Err(Unsent { reason, untouched, .. }) => {
                 let fails = match reason {
                     ForwardError::TimedOut { .. } => criteria.timeout,
                     ForwardError::Invalid { .. } => criteria.error || criteria.invalid_header,
                     ForwardError::Body(_) | ForwardError::Answer(_) => false,
                     _ => criteria.error,
                 };
-                (fails, request.is_some())
+                (fails, *untouched)
             }
         }
     }

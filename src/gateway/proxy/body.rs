@@ -15,9 +15,7 @@ pub enum Body {
     Empty,
     /// Everything at once; taken when it was sent.
     Full(Bytes),
-    /// As it comes from a connection.
-    Incoming(hyper::body::Incoming),
-    /// Anything else that yields frames.
+    /// Anything that yields frames.
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 
@@ -35,10 +33,16 @@ pub enum BodyError {
     TimedOut,
     /// The other side broke off, or broke the rules of HTTP.
     #[error("the body broke off: {0}")]
-    Broken(#[from] hyper::Error),
+    Broken(String),
     /// A filter cannot go on.
     #[error("{0}")]
     Filter(String),
+}
+
+impl From<hyper::Error> for BodyError {
+    fn from(error: hyper::Error) -> Self {
+        BodyError::Broken(error.to_string())
+    }
 }
 
 impl fmt::Debug for Body {
@@ -47,7 +51,6 @@ impl fmt::Debug for Body {
         match self {
             Body::Empty => f.write_str("Empty"),
             Body::Full(data) => write!(f, "Full({} bytes)", data.len()),
-            Body::Incoming(_) => f.write_str("Incoming"),
             Body::Stream(_) => f.write_str("Stream"),
         }
     }
@@ -63,6 +66,15 @@ impl Body {
     /// A body that yields what another one yields.
     pub fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
         Body::Stream(Box::pin(body))
+    }
+
+    /// The same body once more, if it need not be read first.
+    pub fn at_hand(&self) -> Option<Body> {
+        match self {
+            Body::Empty => Some(Body::Empty),
+            Body::Full(data) => Some(Body::Full(data.clone())),
+            Body::Stream(_) => None,
+        }
     }
 
     /// Reads everything, at most `limit` bytes.
@@ -162,9 +174,6 @@ impl http_body::Body for Body {
                 *this = Body::Empty;
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Body::Incoming(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::from)))
-            }
             Body::Stream(stream) => stream.as_mut().poll_frame(cx),
         }
     }
@@ -173,7 +182,6 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => true,
             Body::Full(_) => false,
-            Body::Incoming(incoming) => incoming.is_end_stream(),
             Body::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -182,7 +190,6 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(data) => SizeHint::with_exact(data.len() as u64),
-            Body::Incoming(incoming) => incoming.size_hint(),
             Body::Stream(stream) => stream.size_hint(),
         }
     }

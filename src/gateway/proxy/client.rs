@@ -4,10 +4,16 @@
 
 use super::body::{Body, BodyError};
 use super::context::{ForwardError, Limits};
+use super::http1::{Fault, Http1};
 use super::tls::UpstreamTls;
+use super::upgrade::Switched;
 use super::wire::Wire;
+use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, response};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +30,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How many idle connections are kept for one target.
 const KEPT: usize = 512;
 
+/// How many peers are known before those that nobody uses are forgotten.
+const KEPT_PEERS: usize = 4096;
+
 /// How long the addresses of a name are remembered.
 const NAMES: Duration = Duration::from_secs(10);
 /// How many names are remembered.
@@ -35,9 +44,13 @@ pub struct Client(Arc<Pool>);
 
 #[derive(Default)]
 struct Pool {
-    idle: Mutex<HashMap<Peer, Vec<Idle>>>,
+    shelves: Mutex<HashMap<Peer, Arc<Shelf>>>,
     names: Mutex<HashMap<Box<str>, Name>>,
 }
+
+/// The idle connections to one peer.
+#[derive(Default)]
+struct Shelf(Mutex<Vec<Idle>>);
 
 /// Where a connection leads; only equal peers share connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -136,20 +149,21 @@ impl Client {
     /// Sends one request (its URI is path and query, its `host` is set) to a peer.
     ///
     /// # Errors
-    /// [`Unsent`] when there is no valid answer in time; with the request if it certainly was not processed.
+    /// [`Unsent`] when there is no valid answer in time.
     pub async fn send_to(
         &self,
         peer: &Peer,
         mut request: Request<Body>,
         limits: &Limits,
     ) -> Result<Response<Body>, Unsent> {
-        while let Some(mut wire) = self.0.take(peer) {
+        let shelf = self.0.shelf(peer);
+        while let Some(mut wire) = shelf.take() {
             if !wire.ready().await {
                 continue;
             }
-            match self.exchange(peer, wire, request, limits).await {
+            match exchange(peer, &shelf, wire, request, limits).await {
                 // An idle connection may have been closed by the other side just before the request was written.
-                Err(Unsent { request: Some(unsent), .. }) => request = *unsent,
+                Err(Unsent { request: Some(unsent), untouched: true, .. }) => request = *unsent,
                 other => return other,
             }
         }
@@ -157,59 +171,110 @@ impl Client {
         let connecting = Box::pin(timeout(limits.connect, connect(peer))).await;
         let target = || peer.address.to_string();
         let reason = match connecting {
-            Ok(Ok(wire)) => return self.exchange(peer, wire, request, limits).await,
+            Ok(Ok(wire)) => return exchange(peer, &shelf, wire, request, limits).await,
             Ok(Err(reason)) => ForwardError::Connect { target: target(), reason },
             Err(_) => ForwardError::TimedOut { target: target() },
         };
-        Err(Unsent { reason, request: Some(Box::new(request)) })
+        Err(Unsent { reason, request: Some(Box::new(request)), untouched: true })
     }
+}
 
-    async fn exchange(
-        &self,
-        peer: &Peer,
-        mut wire: Wire,
-        mut request: Request<Body>,
-        limits: &Limits,
-    ) -> Result<Response<Body>, Unsent> {
-        let target = || peer.address.to_string();
-        let progress = Progress::of(&mut request);
-        let mut patience = Patience { limit: limits.read, timer: None, armed: false, progress };
-        let answered = {
-            let mut sending = std::pin::pin!(wire.send(request));
-            poll_fn(|cx| match sending.as_mut().poll(cx) {
-                Poll::Ready(answered) => Poll::Ready(Some(answered)),
-                Poll::Pending => patience.poll(cx).map(|()| None),
-            })
-            .await
-        };
-        let response = match answered {
-            Some(Ok(response)) => response,
-            Some(Err((error, request))) => {
-                let reason = match own_failure(&error) {
-                    Some(failure) => ForwardError::Body(failure),
-                    None => ForwardError::Invalid { target: target(), reason: error.to_string() },
-                };
-                return Err(Unsent { reason, request: request.map(Box::new) });
-            }
-            None => {
-                return Err(Unsent { reason: ForwardError::TimedOut { target: target() }, request: None });
-            }
-        };
-        let (head, incoming) = response.into_parts();
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            wire.detach();
-            return Ok(Response::from_parts(head, Body::Empty));
-        }
-        if http_body::Body::is_end_stream(&incoming) {
-            if poll_fn(|cx| Poll::Ready(wire.settle(cx))).await {
-                self.0.keep(peer.clone(), wire);
-            }
-            return Ok(Response::from_parts(head, Body::Empty));
-        }
-        patience.stop();
-        let lease = Some(Lease { pool: Arc::clone(&self.0), peer: peer.clone(), wire });
-        Ok(Response::from_parts(head, Body::stream(Answer { incoming, lease, patience, broken: None })))
+async fn exchange(
+    peer: &Peer,
+    shelf: &Arc<Shelf>,
+    wire: Wire,
+    mut request: Request<Body>,
+    limits: &Limits,
+) -> Result<Response<Body>, Unsent> {
+    let progress = Progress::of(&mut request);
+    let patience = Patience { limit: limits.read, timer: None, armed: false, progress };
+    match wire {
+        Wire::Http1(wire) => exchange_http1(peer, shelf, wire, request, patience).await,
+        // Rare and large: kept out of the future of every request.
+        Wire::Http2(sender) => Box::pin(exchange_http2(peer, shelf, sender, request, patience)).await,
     }
+}
+
+async fn exchange_http1(
+    peer: &Peer,
+    shelf: &Arc<Shelf>,
+    mut wire: Box<Http1>,
+    mut request: Request<Body>,
+    mut patience: Patience,
+) -> Result<Response<Body>, Unsent> {
+    let copy = request.body().at_hand();
+    wire.begin(&mut request);
+    let answered = poll_fn(|cx| match wire.poll_head(cx) {
+        Poll::Ready(answered) => Poll::Ready(Some(answered)),
+        Poll::Pending => patience.poll(cx).map(|()| None),
+    });
+    let target = || peer.address.to_string();
+    let reason = match answered.await {
+        Some(Ok(head)) => {
+            let (mut head, ()) = head.into_parts();
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                head.extensions.insert(Switched::new(wire.into_parts()));
+                return Ok(Response::from_parts(head, Body::Empty));
+            }
+            if wire.is_over() {
+                shelf.take_back(wire);
+                return Ok(Response::from_parts(head, Body::Empty));
+            }
+            return Ok(answer(shelf, head, Source::Http1(wire), patience));
+        }
+        Some(Err(Fault::Request(error))) => ForwardError::Body(error),
+        Some(Err(fault)) => ForwardError::Invalid { target: target(), reason: fault.to_string() },
+        None => ForwardError::TimedOut { target: target() },
+    };
+    let request = copy.map(|body| {
+        *request.body_mut() = body;
+        Box::new(request)
+    });
+    Err(Unsent { reason, request, untouched: false })
+}
+
+async fn exchange_http2(
+    peer: &Peer,
+    shelf: &Arc<Shelf>,
+    mut sender: http2::SendRequest<Body>,
+    request: Request<Body>,
+    mut patience: Patience,
+) -> Result<Response<Body>, Unsent> {
+    let mut sending = std::pin::pin!(sender.try_send_request(request));
+    let answered = poll_fn(|cx| match sending.as_mut().poll(cx) {
+        Poll::Ready(answered) => Poll::Ready(Some(answered)),
+        Poll::Pending => patience.poll(cx).map(|()| None),
+    });
+    let target = || peer.address.to_string();
+    let (reason, request) = match answered.await {
+        Some(Ok(response)) => {
+            shelf.keep(Wire::Http2(sender));
+            let (head, incoming) = response.into_parts();
+            return Ok(answer(shelf, head, Source::Http2(incoming), patience));
+        }
+        Some(Err(mut failed)) => {
+            let request = failed.take_message().map(Box::new);
+            let error = failed.into_error();
+            let reason = match own_failure(&error) {
+                Some(failure) => ForwardError::Body(failure),
+                None => ForwardError::Invalid { target: target(), reason: error.to_string() },
+            };
+            (reason, request)
+        }
+        None => (ForwardError::TimedOut { target: target() }, None),
+    };
+    Err(Unsent { reason, untouched: request.is_some(), request })
+}
+
+fn answer(
+    shelf: &Arc<Shelf>,
+    head: response::Parts,
+    source: Source,
+    mut patience: Patience,
+) -> Response<Body> {
+    patience.stop();
+    let answer = Answer { source: Some(source), shelf: Arc::clone(shelf), patience, broken: None };
+    Response::from_parts(head, Body::stream(answer))
 }
 
 /// How far a request's streamed body has got.
@@ -236,13 +301,13 @@ struct Watched {
 }
 
 impl http_body::Body for Watched {
-    type Data = bytes::Bytes;
+    type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if frame.is_ready() {
             self.progress.0.fetch_add(1, Ordering::Relaxed);
@@ -254,7 +319,7 @@ impl http_body::Body for Watched {
         self.body.is_end_stream()
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
+    fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }
@@ -300,8 +365,10 @@ impl Patience {
 pub struct Unsent {
     /// Why.
     pub reason: ForwardError,
-    /// The request, if it certainly was not processed.
+    /// The request, if it is still whole.
     pub request: Option<Box<Request<Body>>>,
+    /// Whether it certainly was not processed.
+    pub untouched: bool,
 }
 
 /// What was wrong with the request's own body, if that is why it could not be sent.
@@ -315,9 +382,22 @@ fn own_failure(error: &hyper::Error) -> Option<BodyError> {
 }
 
 impl Pool {
-    fn take(&self, peer: &Peer) -> Option<Wire> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let wires = idle.get_mut(peer)?;
+    fn shelf(&self, peer: &Peer) -> Arc<Shelf> {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shelf) = shelves.get(peer) {
+            return Arc::clone(shelf);
+        }
+        if shelves.len() >= KEPT_PEERS {
+            // Those in use are put up anew; the others are of targets that were taken away.
+            shelves.retain(|_, shelf| Arc::strong_count(shelf) > 1);
+        }
+        Arc::clone(shelves.entry(peer.clone()).or_default())
+    }
+}
+
+impl Shelf {
+    fn take(&self) -> Option<Wire> {
+        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(Idle { wire, since }) = wires.pop() {
             if since.elapsed() < IDLE {
                 return Some(wire);
@@ -326,9 +406,15 @@ impl Pool {
         None
     }
 
-    fn keep(&self, peer: Peer, wire: Wire) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let wires = idle.entry(peer).or_default();
+    /// Keeps a connection whose exchange is over, if another one may follow.
+    fn take_back(&self, wire: Box<Http1>) {
+        if wire.is_reusable() {
+            self.keep(Wire::Http1(wire));
+        }
+    }
+
+    fn keep(&self, wire: Wire) {
+        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if wires.len() < KEPT {
             wires.push(Idle { wire, since: Instant::now() });
         }
@@ -344,84 +430,95 @@ async fn connect(peer: &Peer) -> Result<Wire, String> {
     }
 }
 
-/// A connection that is given back to its pool once the answer has been read.
-struct Lease {
-    pool: Arc<Pool>,
-    peer: Peer,
-    wire: Wire,
+/// Where a body comes from.
+enum Source {
+    Http1(Box<Http1>),
+    Http2(Incoming),
 }
 
 /// A response's body: gives its connection back to the pool at the end, and fails when nothing comes for too long.
 struct Answer {
-    incoming: hyper::body::Incoming,
-    lease: Option<Lease>,
+    /// `None` at the end.
+    source: Option<Source>,
+    shelf: Arc<Shelf>,
     patience: Patience,
     /// What broke it, told at the next turn.
     broken: Option<BodyError>,
 }
 
-impl Answer {
-    /// Ends with an error, but lets go out first what came before it.
-    fn fail(&mut self, error: BodyError, cx: &mut TaskContext<'_>) {
-        self.lease = None;
-        self.broken = Some(error);
-        cx.waker().wake_by_ref();
+impl Source {
+    fn poll_frame(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Source::Http1(wire) => wire.poll_frame(cx).map_err(BodyError::from),
+            Source::Http2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
+        }
     }
 
-    fn give_back(&mut self, cx: &mut TaskContext<'_>) {
-        if let Some(Lease { pool, peer, mut wire }) = self.lease.take()
-            && wire.settle(cx)
-        {
-            pool.keep(peer, wire);
+    fn is_over(&self) -> bool {
+        match self {
+            Source::Http1(wire) => wire.is_over(),
+            Source::Http2(incoming) => incoming.is_end_stream(),
+        }
+    }
+}
+
+impl Answer {
+    fn finish(&mut self) {
+        if let Some(Source::Http1(wire)) = self.source.take() {
+            self.shelf.take_back(wire);
         }
     }
 }
 
 impl http_body::Body for Answer {
-    type Data = bytes::Bytes;
+    type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         if let Some(error) = this.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
-        match lease.wire.poll_body(&mut this.incoming, cx) {
+        let Some(source) = &mut this.source else { return Poll::Ready(None) };
+        match source.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.patience.stop();
-                if http_body::Body::is_end_stream(&this.incoming) {
-                    this.give_back(cx);
+                if source.is_over() {
+                    this.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.fail(error.into(), cx);
+                // What came before it goes out first.
+                this.source = None;
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
                 Poll::Pending
             }
             Poll::Ready(None) => {
-                this.give_back(cx);
+                this.finish();
                 Poll::Ready(None)
             }
-            Poll::Pending => match this.patience.poll(cx) {
-                Poll::Ready(()) => {
-                    this.lease = None;
-                    Poll::Ready(Some(Err(BodyError::TimedOut)))
-                }
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => this.patience.poll(cx).map(|()| {
+                this.source = None;
+                Some(Err(BodyError::TimedOut))
+            }),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.broken.is_none() && self.incoming.is_end_stream()
+        self.broken.is_none() && self.source.as_ref().is_none_or(Source::is_over)
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.incoming.size_hint()
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Some(Source::Http1(wire)) => wire.left().map(SizeHint::with_exact).unwrap_or_default(),
+            Some(Source::Http2(incoming)) => incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

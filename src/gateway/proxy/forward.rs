@@ -34,7 +34,8 @@ pub(super) async fn forward(
     let mut request = Some(request(&mut context.outbound)?);
     let mut tried = Vec::new();
     let mut attempt = 0;
-    context.record.sent = Some(Instant::now());
+    let mut started = Instant::now();
+    context.record.sent = Some(started);
     loop {
         let destination = destination(context, board, &mut tried)?;
         let address = client.resolve(&destination.name, destination.port, attempt as usize).await?;
@@ -42,8 +43,6 @@ pub(super) async fn forward(
             return Err(ForwardError::NoTarget { upstream: context.outbound.host.to_string() });
         };
         set_address(&mut sending, &context.outbound, &destination);
-        let again = (attempt < limits.retries).then(|| copy(&sending)).flatten();
-        let started = Instant::now();
         let peer = peer(context, &destination, address);
         let answer = client.send_to(&peer, sending, &limits).await;
         let failure = answer.as_ref().err().map(|unsent| unsent.reason.to_string());
@@ -57,26 +56,31 @@ pub(super) async fn forward(
         }
         match answer {
             Ok(mut response) => {
-                context.record.answered = Some(Instant::now());
+                let answered = Instant::now();
+                context.record.answered = Some(answered);
                 if let Some(chosen) = destination.chosen {
-                    chosen.answered(started.elapsed());
+                    chosen.answered(answered.duration_since(started));
                     chosen.report(board, Outcome::Answered(response.status().as_u16()));
                     // The target stays busy until the answer's body has gone by.
                     response.extensions_mut().insert(super::respond::Busy::new(chosen));
                 }
                 return Ok(response);
             }
-            Err(Unsent { reason, .. })
-                if matches!(reason, ForwardError::Body(_)) || attempt >= limits.retries =>
-            {
-                return Err(reason);
+            Err(Unsent { reason, request: unsent, untouched }) => {
+                // What may have been processed is only repeated where that changes nothing.
+                let repeatable = |request: &Request<Body>| {
+                    untouched || (request.method().is_idempotent() && *request.method() != Method::CONNECT)
+                };
+                match unsent.filter(|unsent| repeatable(unsent)) {
+                    Some(next) if attempt < limits.retries && !matches!(reason, ForwardError::Body(_)) => {
+                        request = Some(*next);
+                    }
+                    _ => return Err(reason),
+                }
             }
-            Err(Unsent { reason, request: unsent }) => match unsent.map(|unsent| *unsent).or(again) {
-                Some(next) => request = Some(next),
-                None => return Err(reason),
-            },
         }
         attempt += 1;
+        started = Instant::now();
     }
 }
 
@@ -93,24 +97,6 @@ fn request(outbound: &mut Outbound) -> Result<Request<Body>, ForwardError> {
 
 fn outbound_target(outbound: &Outbound) -> String {
     format!("{}:{}", outbound.host, outbound.port)
-}
-
-/// Another copy of a request that may be sent twice: its method says so, and its body is at hand.
-fn copy(request: &Request<Body>) -> Option<Request<Body>> {
-    let body = match request.body() {
-        Body::Empty => Body::Empty,
-        Body::Full(data) => Body::Full(data.clone()),
-        Body::Incoming(_) | Body::Stream(_) => return None,
-    };
-    if !request.method().is_idempotent() || *request.method() == Method::CONNECT {
-        return None;
-    }
-    let mut copy = Request::new(body);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.version_mut() = request.version();
-    Some(copy)
 }
 
 /// The host itself, or the target of the upstream of this name whose turn it is.
@@ -148,9 +134,12 @@ fn set_address(request: &mut Request<Body>, outbound: &Outbound, destination: &D
         (Some(kept), _) => kept.to_string(),
         (None, given) => {
             let name = given.as_deref().unwrap_or(&destination.name);
-            let name =
-                if name.contains(':') && !name.starts_with('[') { format!("[{name}]") } else { name.into() };
-            if destination.port == usual { name } else { format!("{name}:{}", destination.port) }
+            let (open, close) =
+                if name.contains(':') && !name.starts_with('[') { ("[", "]") } else { ("", "") };
+            match destination.port == usual {
+                true => [open, name, close].concat(),
+                false => [open, name, close, ":", &destination.port.to_string()].concat(),
+            }
         }
     };
     if is_http2(outbound) {

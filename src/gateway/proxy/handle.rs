@@ -336,7 +336,8 @@ fn upgrade_required(context: &Context, message: &str, protocols: &'static str) -
 
 /// 32 hexadecimal digits that nobody can guess.
 fn request_id() -> Box<str> {
-    format!("{:032x}", rand::random::<u128>()).into()
+    let mut digits = uuid::Uuid::encode_buffer();
+    Box::from(&*uuid::Uuid::from_u128(rand::random()).as_simple().encode_lower(&mut digits))
 }
 
 fn client_body(incoming: Incoming, idle: Duration, read: &Arc<AtomicU64>) -> Body {

@@ -14,6 +14,7 @@ mod errors;
 mod forward;
 mod handle;
 mod headers;
+mod http1;
 mod live;
 mod paths;
 mod respond;
