@@ -1,13 +1,15 @@
 //! The journal of a run: what it was about to do, and how far it came. JSON, a line at a time.
 //!
-//! It holds no secret: of what an entity should become it keeps a digest, in which secrets count by their origins.
-//! What does not live here: where journals are kept (`cli`), and undoing, which has the entities at hand.
+//! It holds no secret: of what an entity should become it keeps a digest, in which secrets count by their origins, and
+//! of what an entity was, whether the change leaves its secrets as they are. What does not live here: where journals
+//! are kept (`cli`), and undoing a run (`run` while it goes on, `undo` afterwards).
 
 use crate::diagnostics::{Diagnostic, codes};
 use crate::plan::{Action, Change, MadeFor, Plan, Role};
 use crate::schema::{Field, Kind, Type};
 use crate::value::Value;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -15,6 +17,13 @@ use uuid::Uuid;
 
 /// The value of a journal's `format`.
 const FORMAT: &str = "foredeck-journal/1";
+
+/// The member that stands for a secret of an entity before its change: [`KEPT`] or [`LOST`].
+pub(super) const SECRET: &str = "$secret";
+/// The change leaves the secret as it is.
+pub(super) const KEPT: &str = "kept";
+/// The change replaces the secret, or takes it away.
+const LOST: &str = "lost";
 
 /// The command that a run carries out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,13 +58,25 @@ enum Line {
 /// A change as a journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Recorded {
+pub(super) struct Recorded {
     action: Action,
-    subject: String,
+    /// The name of the entity's kind.
+    pub kind: String,
+    pub id: Uuid,
+    pub subject: String,
+    /// The entity as it was, without its secrets; null for a creation.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub before: Json,
     /// The digest of what the entity becomes; empty for a deletion.
     becomes: String,
+    /// The deletion that it goes with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascades_from: Option<usize>,
     #[serde(skip, default)]
     done: bool,
+    /// A request was sent, or was about to be.
+    #[serde(skip, default)]
+    pub started: bool,
 }
 
 /// A part of a run: one control plane, and what was to be done there.
@@ -65,7 +86,7 @@ pub struct Part {
     pub made_for: MadeFor,
     /// The ids that were made for new entities.
     pub new_ids: Vec<Uuid>,
-    changes: Vec<Recorded>,
+    pub(super) changes: Vec<Recorded>,
 }
 
 /// A journal that was read.
@@ -156,17 +177,24 @@ impl Journal {
                     Some(part) => part.changes.push(change),
                     None => return Err(fault(number, "a change without a part")),
                 },
-                (Line::Done(part, change), Some(journal)) => journal.mark(part, change, true),
-                (Line::Undone(part, change), Some(journal)) => journal.mark(part, change, false),
-                (Line::Started(..) | Line::Failed(..), Some(_)) => {}
+                (Line::Started(part, change), Some(journal)) => {
+                    journal.mark(part, change, |change| change.started = true);
+                }
+                (Line::Done(part, change), Some(journal)) => {
+                    journal.mark(part, change, |change| change.done = true);
+                }
+                (Line::Undone(part, change), Some(journal)) => {
+                    journal.mark(part, change, |change| change.done = false);
+                }
+                (Line::Failed(..), Some(_)) => {}
             }
         }
         journal.ok_or_else(|| fault(0, "it is empty"))
     }
 
-    fn mark(&mut self, part: usize, change: usize, done: bool) {
+    fn mark(&mut self, part: usize, change: usize, set: impl FnOnce(&mut Recorded)) {
         if let Some(change) = self.parts.get_mut(part).and_then(|part| part.changes.get_mut(change)) {
-            change.done = done;
+            set(change);
         }
     }
 
@@ -210,7 +238,18 @@ impl Recorded {
     fn of(change: &Change) -> Self {
         let subject = format!("{} {}", change.kind.report.word, change.label);
         let becomes = change.after.as_ref().map(|after| digest(&change.kind, after)).unwrap_or_default();
-        Recorded { action: change.action, subject, becomes, done: false }
+        let before = change.before.as_ref();
+        Recorded {
+            action: change.action,
+            kind: change.kind.name.to_string(),
+            id: change.id,
+            subject,
+            before: before.map_or(Json::Null, |before| without_secrets(before, change.after.as_ref())),
+            becomes,
+            cascades_from: change.cascades_from,
+            done: false,
+            started: false,
+        }
     }
 }
 
@@ -225,4 +264,28 @@ fn digest(kind: &Kind, body: &Value) -> String {
         }
     }
     digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// JSON in which every secret says whether the other side has the same one.
+fn without_secrets(value: &Value, after: Option<&Value>) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => Json::Bool(*value),
+        Value::Number(value) => Json::Number(value.clone()),
+        Value::String(value) => Json::String(value.clone()),
+        Value::Secret(_) => json!({ SECRET: if after == Some(value) { KEPT } else { LOST } }),
+        Value::Array(items) => {
+            let other = |n: usize| after?.as_array()?.get(n);
+            items.iter().enumerate().map(|(n, item)| without_secrets(item, other(n))).collect()
+        }
+        Value::Object(members) => {
+            let other = |name: &str| after?.get(name);
+            let members = members.iter();
+            Json::Object(
+                members
+                    .map(|(name, member)| (name.to_string(), without_secrets(member, other(name))))
+                    .collect(),
+            )
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod journal;
 mod recheck;
 mod run;
+mod undo;
 
 #[cfg(test)]
 mod tests;

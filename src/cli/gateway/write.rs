@@ -105,7 +105,7 @@ impl Run<'_> {
         }
         self.printer.finished(&results)?;
         if let Some(file) = left {
-            self.printer.note(&format!("`foredeck gateway resume{file}` goes on where this run stopped.\n"));
+            self.printer.note(&format!("`foredeck gateway resume{file}` goes on where this run stopped; with --rollback it undoes what was done.\n"));
         }
         Ok(Exit::of(complete, changed))
     }
