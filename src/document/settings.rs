@@ -239,10 +239,13 @@ impl Reader<'_> {
             if let Some(flag) = self.options.workspace.as_ref().filter(|flag| **flag != value) {
                 let problem = Diagnostic::warning(
                     codes::OVERRIDDEN,
-                    format!("the workspace `{flag}` of the flag -w is used, not that of the file"),
+                    format!(
+                        "workspace '{flag}' specified via --workspace flag is different from workspace '{value}' found in state file(s)"
+                    ),
                 );
-                self.problems
-                    .push(problem.at(text.place(span)).help("leave out the flag, or remove `_workspace`"));
+                self.problems.push(
+                    problem.at(text.place(span)).help("the flag wins; leave it out, or remove `_workspace`"),
+                );
             }
             self.settings.workspace = Some(value.clone());
         }

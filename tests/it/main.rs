@@ -21,6 +21,7 @@ mod explain;
 mod failures;
 mod file_validate;
 mod former;
+mod gateway_flags;
 mod gateway_sync;
 mod interruptions;
 mod konnect_api;

@@ -3,7 +3,7 @@
 use super::super::files::{self, Draft};
 use super::super::{Context, Exit, Failure, Outcome};
 use super::flags::{Requests, Scope, exclusive};
-use super::planning::{no_plugins, nothing, wanted};
+use super::planning::{no_overrides, no_plugins, nothing, wanted};
 use super::session::{Aim, Session};
 use crate::control_plane::{self, Arrival};
 use crate::diagnostics::codes;
@@ -59,6 +59,10 @@ pub struct Args {
     #[arg(long)]
     yes: bool,
 
+    /// Policy overrides of consumer groups: refused, because they belong to gateways before 3.4
+    #[arg(long)]
+    consumer_group_policy_overrides: bool,
+
     #[command(flatten)]
     requests: Requests,
 }
@@ -70,6 +74,7 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
     exclusive(("--all-workspaces", args.all_workspaces), ("--workspace", args.workspace.is_some()))?;
     exclusive(("--all-workspaces", args.all_workspaces), ("--output-file", named))?;
     exclusive(("--sanitize", args.sanitize), ("--secrets", !plain))?;
+    no_overrides(args.consumer_group_policy_overrides)?;
     if !args.all_workspaces {
         one(args, context, args.workspace.as_deref(), &args.output_file).await?;
         return Ok(Exit::Success);

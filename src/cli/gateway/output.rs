@@ -1,6 +1,7 @@
 //! What the writing commands print: the plan, what became of it, problems; and the exit code.
 
 use super::super::{Context, Failure, Outcome, files};
+use super::flags::exclusive;
 use super::planning::Planned;
 use crate::apply::{self, Reason, Status};
 use crate::diagnostics::{self, Diagnostic, SourceMap, codes};
@@ -17,7 +18,7 @@ const CONTEXT: usize = 3;
 #[command(next_help_heading = "Output")]
 pub struct Output {
     /// Print the result as JSON
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long)]
     pub json_output: bool,
 
     /// Print only the summary, not each change
@@ -81,9 +82,10 @@ pub struct Printer<'a> {
 }
 
 impl<'a> Printer<'a> {
-    /// A printer with a fresh salt for fingerprints.
-    pub fn new(context: &'a Context, output: &'a Output) -> Self {
-        Printer { context, output, fingerprints: Fingerprints::new(rand::random()) }
+    /// A printer with a fresh salt for fingerprints. Fails when the flags ask for two formats.
+    pub fn new(context: &'a Context, output: &'a Output) -> Result<Self, Diagnostic> {
+        exclusive(("--json-output", output.json_output), ("--format", output.format.is_some()))?;
+        Ok(Printer { context, output, fingerprints: Fingerprints::new(rand::random()) })
     }
 
     fn format(&self) -> Format {
@@ -111,6 +113,9 @@ impl<'a> Printer<'a> {
         if several {
             let name = part.session.aim.workspace.as_deref().unwrap_or("default");
             self.context.console.out(&format!("Workspace {name}:\n"));
+        }
+        if let Some(name) = part.session.aim.workspace.as_deref().filter(|_| !part.session.exists) {
+            self.context.console.out(&format!("Creating workspace {name}\n"));
         }
         let options = self.text_options();
         for change in part.plan.asked() {

@@ -204,13 +204,7 @@ impl Job<'_> {
     ) -> Result<Planned, Failure> {
         let Shape { inputs, scope, planning, passwords, dbless } = self.shape;
         let settings = documents.settings();
-        if planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides {
-            return Err(Failure::new(
-                codes::NOT_SUPPORTED,
-                "consumer-group policy overrides belong to gateways before 3.4, which are not supported",
-            )
-            .help("write the policies as plugins of the consumer groups"));
-        }
+        no_overrides(planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides)?;
         let aim = Aim::new(context, Some(settings), None);
         let skip_hash = passwords.skip_hash_for_basic_auth || settings.skip_hash_for_basic_auth;
         let requests = Requests { skip_hash, ..self.requests.clone() };
@@ -306,8 +300,18 @@ fn check_database(session: &Session, dbless: bool) -> Result<(), Failure> {
     }
 }
 
+/// Fails when policy overrides of consumer groups are asked for.
+pub fn no_overrides(asked: bool) -> Result<(), Failure> {
+    if !asked {
+        return Ok(());
+    }
+    let failure = "consumer-group policy overrides belong to gateways before 3.4, which are not supported";
+    Err(Failure::new(codes::NOT_SUPPORTED, failure)
+        .help("write the policies as plugins of the consumer groups"))
+}
+
 /// What a gateway without a database is to hold. Nothing may be left alone: a load replaces everything.
-fn whole(
+pub fn whole(
     session: &Session,
     state: &State,
     plan: &Plan,

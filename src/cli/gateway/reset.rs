@@ -1,9 +1,9 @@
-//! `gateway reset`: everything that the gateway holds is deleted.
+//! `gateway reset`: everything that the gateway holds is deleted. One without a database is given an empty state.
 
 use super::super::{Context, Failure, Outcome};
 use super::flags::{Kinds, Requests, Scope, exclusive};
 use super::output::{Output, Printer};
-use super::planning::{Ids, Planned, Planning, compare, no_plugins, nothing};
+use super::planning::{Ids, Planned, Planning, compare, no_plugins, nothing, whole};
 use super::record::Applied;
 use super::session::{Aim, Session};
 use super::write::{Run, Writing};
@@ -53,6 +53,10 @@ pub struct Args {
     #[arg(long)]
     json_output: bool,
 
+    /// For scripts that give it everywhere: a reset reads no variables whose values could be shown
+    #[arg(long)]
+    no_mask_deck_env_vars_value: bool,
+
     #[command(flatten)]
     requests: Requests,
 }
@@ -60,7 +64,7 @@ pub struct Args {
 /// Deletes everything within the flags' scope.
 pub async fn run(args: &Args, context: &Context) -> Outcome {
     let output = Output { json_output: args.json_output, ..Output::default() };
-    let printer = Printer::new(context, &output);
+    let printer = Printer::new(context, &output)?;
     let named = ("--workspace", args.workspace.is_some());
     if let Err(problem) = exclusive(("--all-workspaces", args.all_workspaces), named) {
         return printer.failed(problem.into());
@@ -117,13 +121,17 @@ async fn plan(args: &Args, context: &Context, workspace: Option<&str>) -> Result
     if problems.iter().any(crate::diagnostics::Diagnostic::is_error) {
         return Err(problems.into());
     }
+    let whole = match session.info.dbless {
+        true => Some(whole(&session, &nothing, &plan, &options, &scope)?),
+        false => None,
+    };
     let left_alone = |kind: &str| options.skip.contains(kind);
     let applied = Applied::after(context, &session, &nothing, &plan, &left_alone);
     Ok(Planned {
         session,
         plan,
         new_ids: Vec::new(),
-        whole: None,
+        whole,
         applied,
         drift: Vec::new(),
         warnings: problems,

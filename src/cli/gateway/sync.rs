@@ -66,7 +66,7 @@ pub struct DiffArgs {
 
 /// Shows what a sync would change.
 pub async fn diff(args: &DiffArgs, context: &Context) -> Outcome {
-    let printer = Printer::new(context, &args.output);
+    let printer = Printer::new(context, &args.output)?;
     let job =
         Job { shape: &args.shape, requests: &args.requests, command: Command::Sync, purpose: Purpose::Show };
     let planned = async {
@@ -93,7 +93,7 @@ pub async fn diff(args: &DiffArgs, context: &Context) -> Outcome {
 
 /// Makes the control plane hold what the files say.
 pub async fn sync(args: &SyncArgs, context: &Context) -> Outcome {
-    let printer = Printer::new(context, &args.output);
+    let printer = Printer::new(context, &args.output)?;
     let planned = match &args.plan {
         Some(path) => saved::plan(path, &args.requests, context).await,
         None => {
@@ -116,7 +116,7 @@ pub async fn sync(args: &SyncArgs, context: &Context) -> Outcome {
 
 /// Creates and updates what the files say.
 pub async fn apply(args: &ApplyArgs, context: &Context) -> Outcome {
-    let printer = Printer::new(context, &args.output);
+    let printer = Printer::new(context, &args.output)?;
     let shape = Shape {
         inputs: args.inputs.clone(),
         scope: Scope { kinds: args.kinds.clone(), ..Scope::default() },

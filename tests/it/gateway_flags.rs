@@ -1,0 +1,140 @@
+//! Flags of the gateway commands, each seen to act: what is told without it is told otherwise with it.
+
+use crate::support::{Folder, Gateway, Output, http};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use serde_json::{Value as Json, json};
+
+const EMPTY: &str = "_format_version: \"3.0\"\n";
+
+/// A gateway of the enterprise edition, which has every kind.
+fn enterprise() -> Gateway {
+    Gateway::with(&["--flavor", "kong-3.14"])
+}
+
+fn run(gateway: &Gateway, folder: &Folder, line: &str) -> Output {
+    gateway.run(folder, &line.split_whitespace().collect::<Vec<_>>(), &[])
+}
+
+fn count(gateway: &Gateway, list: &str) -> usize {
+    let answer = http("GET", &format!("{}{list}", gateway.admin), &[], &Json::Null);
+    let list: Json = serde_json::from_str(&answer.text).unwrap();
+    list["data"].as_array().unwrap().len()
+}
+
+#[test]
+fn values_of_variables_are_shown_when_that_is_asked_for_but_secrets_are_not() {
+    let gateway = Gateway::start();
+    let state = "_format_version: \"3.0\"\nservices: [{name: s, host: '${{ env \"DECK_HOST\" }}'}]\n\
+                 consumers: [{username: amy, keyauth_credentials: [{key: '${{ env \"DECK_KEY\" }}'}]}]\n";
+    let folder = Folder::with("kong.yaml", state);
+    let env = [("DECK_HOST", "shown.test"), ("DECK_KEY", "hush")];
+    gateway.run(&folder, &["gateway", "sync", "kong.yaml"], &env).expect(0);
+    let env = [("DECK_HOST", "other.test"), ("DECK_KEY", "whisper")];
+    let masked = gateway.run(&folder, &["gateway", "diff", "kong.yaml"], &env).expect(0).stdout;
+    assert!(!masked.contains("other.test") && masked.contains("DECK_HOST"), "{masked}");
+    let diff = ["gateway", "diff", "kong.yaml", "--no-mask-deck-env-vars-value"];
+    let open = gateway.run(&folder, &diff, &env).expect(0).stdout;
+    assert!(open.contains("shown.test") && open.contains("other.test"), "{open}");
+    assert!(!open.contains("hush") && !open.contains("whisper"), "{open}");
+}
+
+#[test]
+fn ca_certificates_are_left_alone_when_that_is_asked_for() {
+    let gateway = Gateway::start();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    let url = format!("{}/ca_certificates", gateway.admin);
+    assert_eq!(http("POST", &url, &[], &json!({ "cert": pem })).status, 201);
+    let folder = Folder::with("empty.yaml", EMPTY);
+    for command in ["sync empty.yaml --yes", "reset -f", "dump"] {
+        let skipped = run(&gateway, &folder, &format!("gateway {command} --skip-ca-certificates")).expect(0);
+        assert!(!skipped.stdout.contains("CERTIFICATE"), "{skipped:?}");
+        assert_eq!(count(&gateway, "/ca_certificates"), 1, "{command}");
+    }
+    assert!(run(&gateway, &folder, "gateway dump").expect(0).stdout.contains("ca_certificates:"));
+    run(&gateway, &folder, "gateway sync empty.yaml --yes").expect(0);
+    assert_eq!(count(&gateway, "/ca_certificates"), 0);
+}
+
+#[test]
+fn access_control_and_all_else_are_two_worlds() {
+    let gateway = enterprise();
+    let folder = Folder::with("kong.yaml", "_format_version: \"3.0\"\nservices: [{name: s, host: h.test}]\n");
+    folder.write("roles.yaml", "_format_version: \"3.0\"\nrbac_roles: [{name: reader}]\n");
+    folder.write("empty.yaml", EMPTY);
+    run(&gateway, &folder, "gateway sync kong.yaml").expect(0);
+    run(&gateway, &folder, "gateway sync roles.yaml --rbac-resources-only").expect(0);
+    let dump = run(&gateway, &folder, "gateway dump --rbac-resources-only").expect(0).stdout;
+    assert!(dump.contains("reader") && !dump.contains("services"), "{dump}");
+    let dump = run(&gateway, &folder, "gateway dump").expect(0).stdout;
+    assert!(!dump.contains("reader") && dump.contains("services"), "{dump}");
+    run(&gateway, &folder, "gateway diff roles.yaml --rbac-resources-only --non-zero-exit-code").expect(0);
+    run(&gateway, &folder, "gateway reset -f --rbac-resources-only").expect(0);
+    assert_eq!((count(&gateway, "/services"), count(&gateway, "/rbac/roles")), (1, 0));
+    run(&gateway, &folder, "gateway sync roles.yaml --rbac-resources-only").expect(0);
+    run(&gateway, &folder, "gateway reset -f").expect(0);
+    assert_eq!((count(&gateway, "/services"), count(&gateway, "/rbac/roles")), (0, 1));
+}
+
+#[test]
+fn definitions_of_plugins_are_managed_when_that_is_asked_for() {
+    let gateway = enterprise();
+    let definition = "_format_version: \"3.0\"\ncustom_plugins:\n- name: mine\n  handler: return {}\n  \
+                      schema: \"return { name = 'mine', fields = { { config = { type = 'record', fields = {} } } } }\"\n";
+    let folder = Folder::with("kong.yaml", definition);
+    folder.write("info.yaml", &format!("_info: {{include_plugin_definitions: true}}\n{definition}"));
+    folder.write("empty.yaml", EMPTY);
+    run(&gateway, &folder, "gateway sync kong.yaml --yes").expect(0);
+    assert_eq!(count(&gateway, "/custom-plugins"), 0);
+    run(&gateway, &folder, "gateway sync kong.yaml --include-plugin-definitions").expect(0);
+    assert_eq!(count(&gateway, "/custom-plugins"), 1);
+    run(&gateway, &folder, "gateway diff info.yaml --non-zero-exit-code").expect(0);
+    run(&gateway, &folder, "gateway sync empty.yaml --yes").expect(0);
+    assert!(!run(&gateway, &folder, "gateway dump").expect(0).stdout.contains("mine"));
+    let dump = run(&gateway, &folder, "gateway dump --include-plugin-definitions").expect(0).stdout;
+    assert!(dump.contains("name: mine"), "{dump}");
+    run(&gateway, &folder, "gateway reset -f --skip-plugin-definitions").expect(0);
+    assert_eq!(count(&gateway, "/custom-plugins"), 1);
+    run(&gateway, &folder, "gateway reset -f --no-mask-deck-env-vars-value").expect(0);
+    assert_eq!(count(&gateway, "/custom-plugins"), 0);
+}
+
+#[test]
+fn a_workspace_is_made_before_its_entities_and_the_flag_wins_over_the_file() {
+    let gateway = Gateway::start();
+    let state = "_format_version: \"3.0\"\n_workspace: one\nservices: [{name: s, host: h.test}]\n";
+    let folder = Folder::with("kong.yaml", state);
+    let diff = run(&gateway, &folder, "gateway diff kong.yaml").expect(0);
+    assert!(diff.stdout.starts_with("Creating workspace one\ncreating service s\n"), "{diff:?}");
+    let sync = run(&gateway, &folder, "gateway sync kong.yaml -w two").expect(0);
+    assert!(sync.stdout.starts_with("Creating workspace two\ncreating service s\n"), "{sync:?}");
+    let told = "workspace 'two' specified via --workspace flag is different from workspace 'one'";
+    assert!(sync.stderr.contains(told), "{sync:?}");
+    let again = run(&gateway, &folder, "gateway sync kong.yaml -w two --silence-events").expect(0);
+    assert!(!again.stdout.contains("workspace"), "{again:?}");
+    assert_eq!((count(&gateway, "/two/services"), count(&gateway, "/services")), (1, 0));
+}
+
+#[test]
+fn a_switch_that_is_off_leaves_room_for_another_format() {
+    let gateway = Gateway::start();
+    let folder = Folder::with("kong.yaml", "_format_version: \"3.0\"\nservices: [{name: s, host: h.test}]\n");
+    let off =
+        run(&gateway, &folder, "gateway diff kong.yaml --json-output=false --format markdown").expect(0);
+    assert!(off.stdout.contains("|") && !off.stdout.contains("\"changes\""), "{off:?}");
+    let both = run(&gateway, &folder, "gateway diff kong.yaml --json-output --format markdown").expect(1);
+    assert!(both.stderr.contains("--json-output cannot be used with --format"), "{both:?}");
+}
+
+#[test]
+fn a_gateway_without_a_database_is_reset_by_an_empty_state() {
+    let gateway = Gateway::with(&["--dbless"]);
+    let folder = Folder::with("kong.yaml", "_format_version: \"3.0\"\nservices: [{name: s, host: h.test}]\n");
+    run(&gateway, &folder, "gateway sync kong.yaml --dbless").expect(0);
+    assert_eq!(count(&gateway, "/services"), 1);
+    run(&gateway, &folder, "gateway reset -f --skip-consumers").expect(1);
+    let reset = run(&gateway, &folder, "gateway reset -f").expect(0);
+    assert!(reset.stdout.contains("Deleted: 1"), "{reset:?}");
+    assert_eq!(count(&gateway, "/services"), 0);
+}
