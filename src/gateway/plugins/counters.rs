@@ -20,7 +20,12 @@ pub struct Scopes(Mutex<HashMap<String, Arc<Counters>>>);
 pub struct Counters(Mutex<HashMap<Box<str>, Windows>>);
 
 /// The current window of each period.
-type Windows = [Window; Period::ALL.len()];
+#[derive(Default)]
+struct Windows {
+    /// The second for which they are current.
+    at: u64,
+    of: [Window; Period::ALL.len()],
+}
 
 #[derive(Clone, Copy, Default)]
 struct Window {
@@ -81,11 +86,12 @@ impl Counters {
     /// Counts one in each period, unless a limit is reached: then the period is named and nothing counted.
     pub fn take(&self, identifier: &str, limits: &[(Period, u64)], now: u64) -> (Vec<Usage>, Option<Period>) {
         self.with(identifier, now, |windows| {
-            let used = limits.iter().map(|(period, _)| windows.get(*period as usize).map_or(0, |w| w.count));
+            let used =
+                limits.iter().map(|(period, _)| windows.of.get(*period as usize).map_or(0, |w| w.count));
             let (usage, stop) = usage(limits, used);
             if stop.is_none() {
                 for (period, _) in limits {
-                    windows.get_mut(*period as usize).into_iter().for_each(|window| window.count += 1);
+                    windows.of.get_mut(*period as usize).into_iter().for_each(|window| window.count += 1);
                 }
             }
             (usage, stop)
@@ -94,40 +100,45 @@ impl Counters {
 
     /// How many there were in the current window of a period.
     pub fn used(&self, identifier: &str, period: Period, now: u64) -> u64 {
-        self.with(identifier, now, |windows| windows.get(period as usize).map_or(0, |window| window.count))
+        self.with(identifier, now, |windows| windows.of.get(period as usize).map_or(0, |window| window.count))
     }
 
     /// Counts so many in every period.
     pub fn add(&self, identifier: &str, count: u64, now: u64) {
-        self.with(identifier, now, |windows| windows.iter_mut().for_each(|window| window.count += count));
+        self.with(identifier, now, |windows| windows.of.iter_mut().for_each(|window| window.count += count));
     }
 
     fn with<T>(&self, identifier: &str, now: u64, act: impl FnOnce(&mut Windows) -> T) -> T {
         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(windows) = counters.get_mut(identifier) {
-            roll(windows, now);
+            windows.roll(now);
             return act(windows);
         }
         if counters.len() >= MANY {
             counters.retain(|_, windows| {
-                roll(windows, now);
-                windows.iter().any(|window| window.count > 0)
+                windows.roll(now);
+                windows.of.iter().any(|window| window.count > 0)
             });
         }
         let mut windows = Windows::default();
-        roll(&mut windows, now);
+        windows.roll(now);
         let result = act(&mut windows);
         counters.insert(identifier.into(), windows);
         result
     }
 }
 
-/// Begins the windows whose period has passed anew.
-fn roll(windows: &mut Windows, now: u64) {
-    for (period, window) in Period::ALL.iter().zip(windows) {
-        let start = period.start(now);
-        if window.start != start {
-            *window = Window { start, count: 0 };
+impl Windows {
+    /// Begins the windows whose period has passed anew.
+    fn roll(&mut self, now: u64) {
+        if std::mem::replace(&mut self.at, now) == now {
+            return;
+        }
+        for (period, window) in Period::ALL.iter().zip(&mut self.of) {
+            let start = period.start(now);
+            if window.start != start {
+                *window = Window { start, count: 0 };
+            }
         }
     }
 }

@@ -62,6 +62,10 @@ fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
 }
 
 impl Plugin for HttpLog {
+    fn reads_response_headers(&self) -> bool {
+        true
+    }
+
     fn log(&self, context: &Context) {
         self.queue.push(log_entry::entry(context).to_string());
     }

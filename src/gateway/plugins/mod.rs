@@ -256,6 +256,13 @@ pub trait Plugin: Send + Sync {
         None
     }
 
+    /// Whether `log` reads [`Record::response_headers`], which are kept only for those that do.
+    ///
+    /// [`Record::response_headers`]: crate::gateway::proxy::Record::response_headers
+    fn reads_response_headers(&self) -> bool {
+        false
+    }
+
     /// After the last byte went to the client, or the stream was cut. Must not wait: hand slow work to a task.
     fn log(&self, context: &Context) {
         let _ = context;

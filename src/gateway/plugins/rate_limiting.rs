@@ -94,16 +94,16 @@ impl Plugin for RateLimiting {
                 Err(reason) => return Err(Failure::new(reason)),
             },
         };
-        let mut headers = HeaderMap::new();
-        if !self.hide_headers {
-            write_headers(&mut headers, &usage, stop.is_some(), now);
-        }
         if stop.is_none() {
-            context.response_headers.extend(headers);
+            if !self.hide_headers {
+                write_headers(&mut context.response_headers, &usage, false, now);
+            }
             return Ok(Flow::Continue);
         }
         let mut answer = context.error(self.error_code, &self.error_message);
-        answer.headers_mut().extend(headers);
+        if !self.hide_headers {
+            write_headers(answer.headers_mut(), &usage, true, now);
+        }
         Ok(Flow::Respond(answer))
     }
 }

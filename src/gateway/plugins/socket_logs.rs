@@ -37,6 +37,10 @@ struct Lines {
 }
 
 impl Plugin for Lines {
+    fn reads_response_headers(&self) -> bool {
+        true
+    }
+
     fn log(&self, context: &Context) {
         self.queue.push(log_entry::entry(context).to_string());
     }
@@ -176,6 +180,10 @@ fn build_syslog(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError>
 }
 
 impl Plugin for Syslog {
+    fn reads_response_headers(&self) -> bool {
+        true
+    }
+
     fn log(&self, context: &Context) {
         let severity = match context.record.status {
             Some(status) if status.is_server_error() => self.server_error,

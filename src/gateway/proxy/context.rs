@@ -218,7 +218,7 @@ pub struct Record {
     pub status: Option<StatusCode>,
     /// The status that the upstream gave.
     pub upstream_status: Option<StatusCode>,
-    /// The response's headers as sent to the client.
+    /// The response's headers as sent to the client, for plugins that say that they read them.
     pub response_headers: HeaderMap,
     /// Bytes of the request's body that were read from the client.
     pub request_bytes: u64,

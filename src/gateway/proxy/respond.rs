@@ -21,6 +21,9 @@ const UPSTREAM_LATENCY: HeaderName = HeaderName::from_static("x-kong-upstream-la
 const PROXY_LATENCY: HeaderName = HeaderName::from_static("x-kong-proxy-latency");
 const RESPONSE_LATENCY: HeaderName = HeaderName::from_static("x-kong-response-latency");
 
+/// How many headers of its own the gateway adds to an answer.
+const OWN: usize = 5;
+
 /// Keeps a target counted as busy while its answer streams by.
 #[derive(Clone)]
 pub(super) struct Busy {
@@ -42,9 +45,14 @@ pub(super) async fn respond(
 ) -> Response<Body> {
     let (mut head, mut body) = answer.into_parts();
     let busy = head.extensions.remove::<Busy>();
-    for (name, value) in &std::mem::take(&mut context.response_headers) {
+    head.headers.reserve(context.response_headers.len() + OWN);
+    let mut last = None;
+    for (name, value) in std::mem::take(&mut context.response_headers) {
+        last = name.or(last);
         // Beside what the upstream itself says of its limits.
-        head.headers.append(name, value.clone());
+        if let Some(name) = &last {
+            head.headers.append(name, value);
+        }
     }
     match whole(proxy, &mut context, &plugins, head, body).await {
         Ok((changed, passed)) => (head, body) = (changed, passed),
@@ -65,7 +73,9 @@ pub(super) async fn respond(
     if plugins.is_empty() && busy.is_none() {
         return Response::from_parts(head, body);
     }
-    context.record.response_headers = head.headers.clone();
+    if running(&plugins).any(|plugin| plugin.reads_response_headers()) {
+        context.record.response_headers = head.headers.clone();
+    }
     let body = Outgoing { body, filters, plugins, context: Some(context), ended: false, _busy: busy };
     Response::from_parts(head, Body::stream(body))
 }
