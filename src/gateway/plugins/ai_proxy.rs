@@ -27,7 +27,8 @@ impl Asks for AiProxy {
     }
 
     async fn ask(&self, context: &mut Context, question: Question) -> Result<Flow, Failure> {
-        match ai::compose(&self.settings, &self.ready, context, question) {
+        let headers = std::mem::take(&mut context.outbound.headers);
+        match ai::compose(&self.settings, &self.ready, context, question, headers) {
             Ok(composed) => {
                 ai::note(context, &self.settings, &self.ready, &composed);
                 ai::replace(&self.settings, composed, context);

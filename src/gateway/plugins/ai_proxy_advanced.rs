@@ -173,7 +173,8 @@ impl Forward for Forwarder {
             left.retain(|other| *other != place);
             let more = !left.is_empty() && tries < plugin.retries;
             tries += 1;
-            let composed = match ai::compose(&plugin.settings, ready, context, self.question.clone()) {
+            let (question, headers) = (self.question.clone(), context.outbound.headers.clone());
+            let composed = match ai::compose(&plugin.settings, ready, context, question, headers) {
                 Ok(composed) => composed,
                 Err(stop) => return Err(ForwardError::Answer(Box::new(stopped(stop)))),
             };
@@ -257,7 +258,7 @@ impl Advanced {
             "https" => Peer::tls(address, way.host.clone(), self.limits.verify),
             _ => Peer::plain(address),
         };
-        let answer = client.send_to(&peer, request, &self.limits).await;
+        let answer = client.send_to(&peer, Box::new(request), &self.limits).await;
         let failure = answer.as_ref().err().map(|unsent| unsent.reason.to_string());
         context.record.tries.push(Try { ip: address.ip(), port: address.port(), failure });
         answer

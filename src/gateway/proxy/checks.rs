@@ -196,7 +196,7 @@ async fn ask(upstream: &Upstream, active: &Active, position: usize, client: &Cli
     if let Ok(host) = HeaderValue::from_str(name) {
         request.headers_mut().entry(HOST).or_insert(host);
     }
-    match client.send_to(&peer, request, &limits).await {
+    match client.send_to(&peer, Box::new(request), &limits).await {
         Ok(answer) => Outcome::Answered(answer.status().as_u16()),
         Err(unsent) => match unsent.reason {
             ForwardError::TimedOut { .. } => Outcome::TimedOut,

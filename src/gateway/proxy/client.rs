@@ -21,9 +21,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, timeout};
+use tokio::time::{Instant, Sleep, timeout};
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -83,6 +83,7 @@ struct Name {
 
 struct Idle {
     wire: Wire,
+    patience: Patience,
     since: Instant,
 }
 
@@ -112,7 +113,7 @@ impl Client {
         *request.version_mut() = Version::HTTP_11;
         let address = self.resolve(host, port, 0).await?;
         let peer = if tls { Peer::tls(address, host.into(), limits.verify) } else { Peer::plain(address) };
-        self.send_to(&peer, request, limits).await.map_err(|unsent| unsent.reason)
+        self.send_to(&peer, Box::new(request), limits).await.map_err(|unsent| unsent.reason)
     }
 
     /// The address of a host; of several the one whose turn it is at this attempt, counted from 0.
@@ -153,17 +154,17 @@ impl Client {
     pub async fn send_to(
         &self,
         peer: &Peer,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         limits: &Limits,
     ) -> Result<Response<Body>, Unsent> {
         let shelf = self.0.shelf(peer);
-        while let Some(mut wire) = shelf.take() {
+        while let Some((mut wire, patience)) = shelf.take() {
             if !wire.ready().await {
                 continue;
             }
-            match exchange(peer, &shelf, wire, request, limits).await {
+            match exchange(peer, &shelf, wire, patience, request, limits).await {
                 // An idle connection may have been closed by the other side just before the request was written.
-                Err(Unsent { request: Some(unsent), untouched: true, .. }) => request = *unsent,
+                Err(Unsent { request: Some(unsent), untouched: true, .. }) => request = unsent,
                 other => return other,
             }
         }
@@ -171,11 +172,13 @@ impl Client {
         let connecting = Box::pin(timeout(limits.connect, connect(peer))).await;
         let target = || peer.address.to_string();
         let reason = match connecting {
-            Ok(Ok(wire)) => return exchange(peer, &shelf, wire, request, limits).await,
+            Ok(Ok(wire)) => {
+                return exchange(peer, &shelf, wire, Patience::default(), request, limits).await;
+            }
             Ok(Err(reason)) => ForwardError::Connect { target: target(), reason },
             Err(_) => ForwardError::TimedOut { target: target() },
         };
-        Err(Unsent { reason, request: Some(Box::new(request)), untouched: true })
+        Err(Unsent { reason, request: Some(request), untouched: true })
     }
 }
 
@@ -183,11 +186,11 @@ async fn exchange(
     peer: &Peer,
     shelf: &Arc<Shelf>,
     wire: Wire,
-    mut request: Request<Body>,
+    mut patience: Patience,
+    mut request: Box<Request<Body>>,
     limits: &Limits,
 ) -> Result<Response<Body>, Unsent> {
-    let progress = Progress::of(&mut request);
-    let patience = Patience { limit: limits.read, timer: None, armed: false, progress };
+    patience.begin(limits.read, Progress::of(&mut request));
     match wire {
         Wire::Http1(wire) => exchange_http1(peer, shelf, wire, request, patience).await,
         // Rare and large: kept out of the future of every request.
@@ -199,7 +202,7 @@ async fn exchange_http1(
     peer: &Peer,
     shelf: &Arc<Shelf>,
     mut wire: Box<Http1>,
-    mut request: Request<Body>,
+    mut request: Box<Request<Body>>,
     mut patience: Patience,
 ) -> Result<Response<Body>, Unsent> {
     let copy = request.body().at_hand();
@@ -217,7 +220,7 @@ async fn exchange_http1(
                 return Ok(Response::from_parts(head, Body::Empty));
             }
             if wire.is_over() {
-                shelf.take_back(wire);
+                shelf.take_back(wire, patience);
                 return Ok(Response::from_parts(head, Body::Empty));
             }
             return Ok(answer(shelf, head, Source::Http1(wire), patience));
@@ -228,7 +231,7 @@ async fn exchange_http1(
     };
     let request = copy.map(|body| {
         *request.body_mut() = body;
-        Box::new(request)
+        request
     });
     Err(Unsent { reason, request, untouched: false })
 }
@@ -237,10 +240,10 @@ async fn exchange_http2(
     peer: &Peer,
     shelf: &Arc<Shelf>,
     mut sender: http2::SendRequest<Body>,
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     mut patience: Patience,
 ) -> Result<Response<Body>, Unsent> {
-    let mut sending = std::pin::pin!(sender.try_send_request(request));
+    let mut sending = std::pin::pin!(sender.try_send_request(*request));
     let answered = poll_fn(|cx| match sending.as_mut().poll(cx) {
         Poll::Ready(answered) => Poll::Ready(Some(answered)),
         Poll::Pending => patience.poll(cx).map(|()| None),
@@ -248,7 +251,7 @@ async fn exchange_http2(
     let target = || peer.address.to_string();
     let (reason, request) = match answered.await {
         Some(Ok(response)) => {
-            shelf.keep(Wire::Http2(sender));
+            shelf.keep(Wire::Http2(sender), Patience::default());
             let (head, incoming) = response.into_parts();
             return Ok(answer(shelf, head, Source::Http2(incoming), patience));
         }
@@ -325,38 +328,46 @@ impl http_body::Body for Watched {
 }
 
 /// Waits for the other side as long as its limit, and from the beginning again while a body is still being sent to it.
+/// It stays with its connection, so that the timer need not be set anew for each exchange: it goes off when an earlier
+/// wait would have been over, and then goes on for the rest of this one.
+#[derive(Default)]
 struct Patience {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
-    armed: bool,
+    /// When the wait of the moment is over.
+    until: Option<Instant>,
     progress: Option<Progress>,
 }
 
 impl Patience {
+    fn begin(&mut self, limit: Duration, progress: Option<Progress>) {
+        (self.limit, self.until, self.progress) = (limit, None, progress);
+    }
+
     /// Ready when it is over.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| {
-            self.armed = true;
-            Box::pin(tokio::time::sleep(limit))
-        });
-        if !std::mem::replace(&mut self.armed, true) {
-            timer.as_mut().reset(tokio::time::Instant::now() + limit);
+        let mut until = *self.until.get_or_insert_with(|| Instant::now() + self.limit);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if timer.deadline() > until {
+            timer.as_mut().reset(until);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            let moved =
-                self.progress.as_ref().is_some_and(|Progress(count)| count.swap(0, Ordering::Relaxed) > 0);
-            if !moved {
-                return Poll::Ready(());
+            if timer.deadline() >= until {
+                let sent = self.progress.as_ref();
+                if sent.is_none_or(|Progress(count)| count.swap(0, Ordering::Relaxed) == 0) {
+                    return Poll::Ready(());
+                }
+                until = Instant::now() + self.limit;
+                self.until = Some(until);
             }
-            timer.as_mut().reset(tokio::time::Instant::now() + limit);
+            timer.as_mut().reset(until);
         }
         Poll::Pending
     }
 
     /// Begins anew at the next wait.
     fn stop(&mut self) {
-        self.armed = false;
+        self.until = None;
     }
 }
 
@@ -396,27 +407,27 @@ impl Pool {
 }
 
 impl Shelf {
-    fn take(&self) -> Option<Wire> {
+    fn take(&self) -> Option<(Wire, Patience)> {
         let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(Idle { wire, since }) = wires.pop() {
+        while let Some(Idle { wire, patience, since }) = wires.pop() {
             if since.elapsed() < IDLE {
-                return Some(wire);
+                return Some((wire, patience));
             }
         }
         None
     }
 
     /// Keeps a connection whose exchange is over, if another one may follow.
-    fn take_back(&self, wire: Box<Http1>) {
+    fn take_back(&self, wire: Box<Http1>, patience: Patience) {
         if wire.is_reusable() {
-            self.keep(Wire::Http1(wire));
+            self.keep(Wire::Http1(wire), patience);
         }
     }
 
-    fn keep(&self, wire: Wire) {
+    fn keep(&self, wire: Wire, patience: Patience) {
         let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if wires.len() < KEPT {
-            wires.push(Idle { wire, since: Instant::now() });
+            wires.push(Idle { wire, patience, since: Instant::now() });
         }
     }
 }
@@ -465,7 +476,7 @@ impl Source {
 impl Answer {
     fn finish(&mut self) {
         if let Some(Source::Http1(wire)) = self.source.take() {
-            self.shelf.take_back(wire);
+            self.shelf.take_back(wire, std::mem::take(&mut self.patience));
         }
     }
 }

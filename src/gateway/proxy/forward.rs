@@ -31,7 +31,7 @@ pub(super) async fn forward(
     if let Some(upstream) = context.snapshot.upstreams.get(&context.outbound.host).map(Arc::clone) {
         upstream.prepare(context);
     }
-    let mut request = Some(request(&mut context.outbound)?);
+    let mut request = Some(Box::new(request(&mut context.outbound)?));
     let mut tried = Vec::new();
     let mut attempt = 0;
     let mut started = Instant::now();
@@ -73,7 +73,7 @@ pub(super) async fn forward(
                 };
                 match unsent.filter(|unsent| repeatable(unsent)) {
                     Some(next) if attempt < limits.retries && !matches!(reason, ForwardError::Body(_)) => {
-                        request = Some(*next);
+                        request = Some(next);
                     }
                     _ => return Err(reason),
                 }

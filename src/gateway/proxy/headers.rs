@@ -72,18 +72,23 @@ pub struct Forwarded<'a> {
 /// what the upstream is told. `host` is taken out. WebSocket upgrades are kept.
 pub fn outbound(client: &HeaderMap, forwarded: &Forwarded<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + ADDED);
-    for (name, value) in client.iter().filter(|(name, _)| **name != HOST) {
-        headers.append(name, value.clone());
+    let mut own = false;
+    for (name, value) in client {
+        if belongs_to_connection(name) {
+            own = true;
+        } else if *name != HOST && *name != PROXY {
+            headers.append(name, value.clone());
+        }
     }
-    let upgrade = is_websocket(client);
-    strip_connection(&mut headers, upgrade);
-    if headers.remove(TE).is_some() && takes_trailers(client) {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    headers.remove(PROXY);
-    if upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if own {
+        if takes_trailers(client) {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        named_by_connection(client).for_each(|name| drop(headers.remove(name)));
+        if is_websocket(client) {
+            headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
     }
     let connection = forwarded.connection;
     append_to_list(&mut headers, FORWARDED_FOR, &connection.client_ip);
@@ -111,7 +116,18 @@ pub fn is_own(name: &HeaderName) -> bool {
 
 /// Makes an upstream's headers fit for the client's connection.
 pub fn inbound(headers: &mut HeaderMap, upgraded: bool, trailers: bool) {
-    strip_connection(headers, upgraded);
+    // Mostly there is nothing to take away, and one look at each is cheaper than a search for everything.
+    if headers.keys().any(belongs_to_connection) {
+        let named: Vec<HeaderName> = named_by_connection(headers).collect();
+        named.into_iter().for_each(|name| drop(headers.remove(name)));
+        for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        if !upgraded {
+            headers.remove(CONNECTION);
+            headers.remove(UPGRADE);
+        }
+    }
     if !trailers {
         headers.remove(TRAILER);
     }
@@ -148,33 +164,26 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .find_map(|pair| pair.trim().split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
 }
 
-/// Removes what belongs to one connection only: the usual headers, and those that `Connection` names.
-fn strip_connection(headers: &mut HeaderMap, keep_upgrade: bool) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
-            .filter(|name| {
-                !["close", "keep-alive", "upgrade"].iter().any(|known| name.eq_ignore_ascii_case(known))
-            })
-            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-        if !keep_upgrade {
-            headers.remove(CONNECTION);
-        }
-    }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(TRANSFER_ENCODING);
-    if !keep_upgrade {
-        headers.remove(UPGRADE);
-    }
+/// Whether a header belongs to one connection only. `TE` does as well, for requests.
+fn belongs_to_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+    )
+}
+
+/// The headers that `Connection` names beside the usual ones.
+fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| {
+            !["close", "keep-alive", "upgrade"].iter().any(|known| name.eq_ignore_ascii_case(known))
+        })
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
 }
 
 fn lists(value: &HeaderValue, word: &str) -> bool {

@@ -106,6 +106,14 @@ impl Workers {
     }
 }
 
+/// What the connections of one thread share.
+struct Worker {
+    proxy: Arc<Proxy>,
+    client: Client,
+    server: auto::Builder<TokioExecutor>,
+    stop: Stop,
+}
+
 async fn work(
     mut connections: mpsc::Receiver<(std::net::TcpStream, SocketAddr)>,
     proxy: Arc<Proxy>,
@@ -113,9 +121,14 @@ async fn work(
     local: SocketAddr,
     shutdown: CancellationToken,
 ) {
-    let client = Client::default();
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(proxy.options.client_timeout)
+        .max_buf_size(LARGEST_HEAD);
+    let worker = Arc::new(Worker { proxy, client: Client::default(), server, stop: Stop::default() });
     let open = TaskTracker::new();
-    let stop = Arc::new(Stop::default());
     loop {
         let next = tokio::select! {
             next = connections.recv() => next,
@@ -124,24 +137,28 @@ async fn work(
         let Some((stream, peer)) = next else { break };
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
         let local = stream.local_addr().unwrap_or(local);
-        let (proxy, client, stop) = (Arc::clone(&proxy), client.clone(), Arc::clone(&stop));
-        let tls = tls.clone();
-        open.spawn(async move {
-            let Some(tls) = tls else {
+        let worker = Arc::clone(&worker);
+        match tls.clone() {
+            None => {
                 let connection = Connection::new(peer, local, "http", None);
-                return converse(stream, connection, proxy, client, &stop).await;
-            };
-            // A new certificate counts for the next handshake.
-            proxy.configuration().await;
-            let shaking = tokio::time::timeout(proxy.options.client_timeout, tls.accept(stream));
-            let Ok(Ok(stream)) = shaking.await else { return };
-            let name = stream.get_ref().1.server_name().map(Into::into);
-            let connection = Connection::new(peer, local, "https", name);
-            converse(stream, connection, proxy, client, &stop).await;
-        });
+                open.spawn(converse(stream, connection, worker));
+            }
+            Some(tls) => {
+                open.spawn(async move {
+                    // A new certificate counts for the next handshake.
+                    worker.proxy.configuration().await;
+                    let shaking =
+                        tokio::time::timeout(worker.proxy.options.client_timeout, tls.accept(stream));
+                    let Ok(Ok(stream)) = shaking.await else { return };
+                    let name = stream.get_ref().1.server_name().map(Into::into);
+                    let connection = Connection::new(peer, local, "https", name);
+                    converse(stream, connection, worker).await;
+                });
+            }
+        }
     }
     open.close();
-    stop.now();
+    worker.stop.now();
     let _ = tokio::time::timeout(DRAIN, open.wait()).await;
 }
 
@@ -177,29 +194,24 @@ impl Stop {
     }
 }
 
-async fn converse<S>(stream: S, connection: Connection, proxy: Arc<Proxy>, client: Client, stop: &Stop)
+async fn converse<S>(stream: S, connection: Connection, worker: Arc<Worker>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(proxy.options.client_timeout)
-        .max_buf_size(LARGEST_HEAD);
     // Shared by the requests of one connection, which is served by one thread.
-    let shared = Arc::new((proxy, client, connection));
+    let shared = Arc::new((Arc::clone(&worker), connection));
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move {
-            let (proxy, client, connection) = &*shared;
-            Ok::<_, Infallible>(proxy.handle(connection, client, request).await)
-        }
+        // In a box that is gone with the head of the answer: a stream may go on for long.
+        Box::pin(async move {
+            let (worker, connection) = &*shared;
+            Ok::<_, Infallible>(worker.proxy.handle(connection, &worker.client, request).await)
+        })
     });
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let serving = worker.server.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
     // What breaks a connection concerns nobody else: the client sees it.
-    if stop.or(serving.as_mut()).await.is_some() {
+    if worker.stop.or(serving.as_mut()).await.is_some() {
         return;
     }
     serving.as_mut().graceful_shutdown();

@@ -2,7 +2,7 @@
 //! they pass.
 
 use super::logging::{Outcome, Told, record, tell};
-use super::{Composed, MAX_ANSWER, Ready, Settings, gunzip, millis};
+use super::{Composed, MAX_ANSWER, Ready, Settings, gunzip, label, millis};
 use crate::gateway::llm::{self, Call, Chunk, Decoder, Route, Seen, Usage};
 use crate::gateway::plugins::BodyFilter;
 use crate::gateway::proxy::{BodyError, Context};
@@ -140,9 +140,11 @@ pub fn response_headers(context: &mut Context, head: &mut response::Parts) {
     }
     let ok = head.status == StatusCode::OK || context.state.get::<Converted>().is_some();
     if ok && sent.settings.model_name_header {
-        let name = format!("{}/{}", sent.ready.provider.name(), call.model_name());
-        if let Ok(name) = HeaderValue::from_str(&name) {
-            head.headers.insert(MODEL, name);
+        let ready = &sent.ready;
+        let as_configured = Arc::ptr_eq(&call.model, &ready.target.model);
+        let known = ready.label.clone().filter(|_| as_configured);
+        if let Some(label) = known.or_else(|| label(ready.provider, call.model_name())) {
+            head.headers.insert(MODEL, label);
         }
     }
     if dialect.complete_answers && sent.settings.native.is_none() {

@@ -24,7 +24,8 @@ pub struct Composed {
     pub body: Bytes,
 }
 
-/// Composes the request for a target out of the client's: checks, translation, address, credentials.
+/// Composes the request for a target out of the client's: checks, translation, address, credentials. `headers` are
+/// those of the request that would go on without this.
 ///
 /// # Errors
 /// [`Stop`] when the request cannot go to this target.
@@ -33,8 +34,8 @@ pub fn compose(
     ready: &Ready,
     context: &Context,
     question: Question,
+    mut headers: HeaderMap,
 ) -> Result<Composed, Stop> {
-    let mut headers = context.outbound.headers.clone();
     headers.remove(CONTENT_LENGTH);
     let base = Base { method: &context.outbound.method, headers, query: context.outbound.query.clone() };
     compose_on(base, settings, ready, context, question)

@@ -81,6 +81,8 @@ pub struct Ready {
     pub provider: &'static dyn Provider,
     has_template: bool,
     address: Remembered,
+    /// `PROVIDER/MODEL`, if the configuration says both.
+    label: Option<HeaderValue>,
 }
 
 impl Ready {
@@ -122,8 +124,14 @@ impl Ready {
             _ => {}
         }
         let has_template = target.model.has_template();
-        Ok(Ready { target, provider, has_template, address: Remembered::default() })
+        let label = target.model.name.as_deref().and_then(|model| label(provider, model));
+        Ok(Ready { target, provider, has_template, address: Remembered::default(), label })
     }
+}
+
+/// What clients are told of who answered.
+fn label(provider: &dyn Provider, model: &str) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(Bytes::from([provider.name(), "/", model].concat())).ok()
 }
 
 /// Why a request does not go on.

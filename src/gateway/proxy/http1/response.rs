@@ -59,9 +59,10 @@ pub(super) fn head(input: &mut Bytes, method: &Method) -> Result<Option<Head>, F
         };
         let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or(Fault::Malformed("it has no status"))?;
+        let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+        // The version is the connection's own: the client's may be another one.
         let mut response = Response::new(());
         *response.status_mut() = status;
-        *response.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
         *response.headers_mut() = copy(input, parsed.headers)?;
         if let Some(reason) = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason())
             && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
@@ -75,8 +76,8 @@ pub(super) fn head(input: &mut Bytes, method: &Method) -> Result<Option<Head>, F
             }
             continue;
         }
-        let reading = body(&response, method)?;
-        let keeps = keeps(&response) && !matches!(reading, Reading::Everything);
+        let reading = body(&response, version, method)?;
+        let keeps = keeps(&response, version) && !matches!(reading, Reading::Everything);
         return Ok(Some(Head { response, reading, keeps }));
     }
 }
@@ -95,7 +96,7 @@ fn copy(input: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, Fau
 }
 
 /// How long the body of an answer is, by RFC 9112, section 6.3.
-fn body(response: &Response<()>, method: &Method) -> Result<Reading, Fault> {
+fn body(response: &Response<()>, version: Version, method: &Method) -> Result<Reading, Fault> {
     let (status, headers) = (response.status(), response.headers());
     let tunnel = *method == Method::CONNECT && status.is_success();
     if *method == Method::HEAD
@@ -106,7 +107,7 @@ fn body(response: &Response<()>, method: &Method) -> Result<Reading, Fault> {
         return Ok(Reading::Done);
     }
     if let Some(coding) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
-        if response.version() == Version::HTTP_10 {
+        if version == Version::HTTP_10 {
             return Err(Fault::Malformed("HTTP/1.0 has no transfer codings"));
         }
         if headers.contains_key(CONTENT_LENGTH) {
@@ -133,13 +134,12 @@ fn body(response: &Response<()>, method: &Method) -> Result<Reading, Fault> {
 }
 
 /// Whether the other side keeps the connection open.
-fn keeps(response: &Response<()>) -> bool {
+fn keeps(response: &Response<()>, version: Version) -> bool {
     let says = |word: &str| {
         let values = response.headers().get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(word))
     };
-    let newer = response.version() == Version::HTTP_11;
-    !says("close") && (newer || says("keep-alive"))
+    !says("close") && (version == Version::HTTP_11 || says("keep-alive"))
 }
 
 impl Reading {
