@@ -1,8 +1,9 @@
 //! Requests over HTTP: one pool of connections, bounded concurrency, time-outs, limits on answers, retries.
 //!
-//! What does not live here: which paths and bodies mean what (`client`).
+//! What does not live here: which paths and bodies mean what (`client`), and whom to trust (`tls`).
 
 use super::Error;
+use super::tls::{self, Tls};
 use crate::value::{Exposed, Secret, Value};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -48,21 +49,6 @@ pub struct Connection {
     pub trace: Option<Trace>,
     /// Passwords of basic-auth credentials are written as the hashes that they are already.
     pub skip_hash: bool,
-}
-
-/// TLS settings. Certificates and keys are PEM texts.
-#[derive(Clone, Default)]
-pub struct Tls {
-    /// Authorities trusted in place of the system's.
-    pub authorities: Option<Vec<u8>>,
-    /// The client's certificate chain.
-    pub certificate: Option<Vec<u8>>,
-    /// The client's key.
-    pub key: Option<Secret>,
-    /// The name that the server's certificate must carry, in place of the address's host.
-    pub server_name: Option<String>,
-    /// Accept any certificate.
-    pub skip_verify: bool,
 }
 
 /// A request: method, path below the base address, query, body.
@@ -164,14 +150,10 @@ impl Http {
         if let Some(text) = &connection.cookies {
             builder = builder.cookie_provider(Arc::new(super::cookies::Cookies::of(text, &base)?));
         }
-        let (builder, host_header) = tls(builder, &mut base, &connection.tls).await?;
+        let (builder, host_header) = tls::apply(builder, &mut base, &connection.tls).await?;
         let client = builder.build().map_err(|error| {
-            Error::Settings(match tls_fault(&error) {
-                Some(rustls::Error::InconsistentKeys(_)) => {
-                    "the TLS client certificate and key do not belong together".into()
-                }
-                _ => chain(&error),
-            })
+            let own = tls_fault(&error).and_then(tls::reason);
+            Error::Settings(own.unwrap_or_else(|| chain(&error)))
         })?;
         Ok(Http {
             client,
@@ -440,58 +422,6 @@ fn is_loopback(url: &Url) -> bool {
         host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     })
-}
-
-/// Applies the TLS settings. A server name of one's own takes the host's place in the address, with the
-/// host's addresses behind it, because both SNI and verification follow the address; the `Host` header to
-/// send is given back then.
-async fn tls(
-    mut builder: reqwest::ClientBuilder,
-    base: &mut Url,
-    tls: &Tls,
-) -> Result<(reqwest::ClientBuilder, Option<HeaderValue>), Error> {
-    let unusable = |what: &str, error: &dyn std::fmt::Display| Error::Settings(format!("{what}: {error}"));
-    if base.scheme() == "http" {
-        // Loading the system's authorities takes longer than a whole diff and none is needed.
-        return Ok((builder.tls_certs_only([]), None));
-    }
-    builder = builder.tls_danger_accept_invalid_certs(tls.skip_verify);
-    if let Some(pem) = &tls.authorities {
-        let certificates = reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|error| unusable("the CA certificate cannot be read", &error))?;
-        if certificates.is_empty() {
-            return Err(Error::Settings("the CA certificate holds no PEM certificate".into()));
-        }
-        builder = builder.tls_certs_only(certificates);
-    }
-    match (&tls.certificate, &tls.key) {
-        (Some(certificate), Some(key)) => {
-            let pem = [key.expose_text().as_bytes(), b"\n", certificate].concat();
-            let identity = reqwest::Identity::from_pem(&pem)
-                .map_err(|_| Error::Settings("the TLS client certificate and key cannot be read".into()))?;
-            builder = builder.identity(identity);
-        }
-        (None, None) => {}
-        _ => {
-            return Err(Error::Settings(
-                "a TLS client certificate and its key must be given together".into(),
-            ));
-        }
-    }
-    let mut host_header = None;
-    if let Some(name) = tls.server_name.as_deref().filter(|name| Some(*name) != base.host_str()) {
-        let port = base.port_or_known_default().unwrap_or(443);
-        let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), port))
-            .await
-            .map_err(|error| Error::Unreachable { address: base.to_string(), reason: error.to_string() })?
-            .collect();
-        let authority = base.port().map_or(host.clone(), |port| format!("{host}:{port}"));
-        host_header = HeaderValue::from_str(&authority).ok();
-        base.set_host(Some(name)).map_err(|error| unusable("the TLS server name cannot be used", &error))?;
-        builder = builder.resolve_to_addrs(name, &addresses).no_proxy();
-    }
-    Ok((builder, host_header))
 }
 
 #[cfg(test)]

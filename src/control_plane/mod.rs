@@ -10,11 +10,13 @@ mod error;
 mod faults;
 mod http;
 mod read;
+mod tls;
 
 pub use client::{Client, synthetic_id};
 pub use error::Error;
-pub use http::{Connection, Tls, Trace};
+pub use http::{Connection, Trace};
 pub use read::{Arrival, Wanted, entity, live_schemas, read};
+pub use tls::Tls;
 
 use crate::schema::{Flavor, Kind};
 use crate::value::Value;

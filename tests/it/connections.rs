@@ -213,6 +213,26 @@ fn the_gateways_certificate_is_checked() {
 }
 
 #[test]
+fn an_authority_may_be_the_gateways_own_certificate() {
+    let folder = Folder::new();
+    let ask = |last_year: i32, name: &str, flags: &[&str]| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["kong.test".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        let own = params.self_signed(&key).unwrap().pem();
+        let server = Server::start(Some(config(&(own.clone(), key.serialize_pem()), None)), None);
+        let address = format!("https://127.0.0.1:{}", server.port);
+        ping(&folder, &address, &[&["--ca-cert", &own, "--tls-server-name", name], flags].concat(), &[])
+    };
+    ask(4096, "kong.test", &[]).expect(0);
+    refused(ask(4096, "other.test", &[]), &["not valid for", "other.test"]);
+    refused(ask(2020, "kong.test", &[]), &["error[E0501]", "expired"]);
+    let stranger = authority("stranger").pem();
+    refused(ask(4096, "kong.test", &["--ca-cert", &stranger]), &["error[E0501]"]);
+}
+
+#[test]
 fn the_client_shows_its_own_certificate() {
     let (own, stranger) = (authority("own"), authority("stranger"));
     let server = Server::start(Some(config(&certificate(&own, "localhost"), Some(&own))), None);
