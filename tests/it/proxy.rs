@@ -97,7 +97,8 @@ fn requests_that_break_the_rules_never_reach_the_upstream() {
         ("GET /r HTTP/1.1\r\nHost: h\r\nX-Fold: a\r\n b\r\n\r\n".to_owned(), "400"),
         ("GET /r HTTP/1.1\r\n\r\n".to_owned(), "400"),
         ("GET /r HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400"),
-        (format!("GET /r HTTP/1.1\r\nHost: h\r\nX-Long: {long}\r\n\r\n"), "431"),
+        (format!("GET /r HTTP/1.1\r\nHost: h\r\nX-Long: {long}\r\n\r\n"), "400"),
+        (format!("GET /r?{long} HTTP/1.1\r\nHost: h\r\n\r\n"), "414"),
         ("NONSENSE\r\n\r\n".to_owned(), "400"),
     ] {
         let answer = raw(&gateway, &request);

@@ -3,7 +3,7 @@
 use super::{Failure, Flow, Instance};
 use crate::gateway::proxy::{Context, Credential};
 use base64::Engine;
-use base64::alphabet::STANDARD;
+use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
@@ -104,10 +104,19 @@ pub fn after_scheme<'a>(text: &'a str, initials: [char; 2], rest: &str) -> Optio
 
 /// Decodes Base64 as leniently as Kong's server: padding may be missing, and whatever follows it does not count.
 pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    decode(&STANDARD, text)
+}
+
+/// The same for Base64 that is fit for URLs.
+pub fn decode_base64url(text: &str) -> Option<Vec<u8>> {
+    decode(&URL_SAFE, text)
+}
+
+fn decode(alphabet: &Alphabet, text: &str) -> Option<Vec<u8>> {
     let config = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::RequireNone);
-    GeneralPurpose::new(&STANDARD, config).decode(text.split('=').next().unwrap_or_default()).ok()
+    GeneralPurpose::new(alphabet, config).decode(text.split('=').next().unwrap_or_default()).ok()
 }
 
 /// A challenge such as `Key realm="..."`; without a realm only its scheme.

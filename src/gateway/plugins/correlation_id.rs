@@ -85,15 +85,15 @@ impl Plugin for CorrelationId {
 
 impl CorrelationId {
     fn generate(&self, context: &Context) -> Result<HeaderValue, Failure> {
-        let count = self.counter.1.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = || self.counter.1.fetch_add(1, Ordering::Relaxed) + 1;
         let id = match self.generator {
             Generator::Uuid => Uuid::new_v4().to_string(),
-            Generator::UuidAndCounter => format!("{}#{count}", self.counter.0),
+            Generator::UuidAndCounter => format!("{}#{}", self.counter.0, count()),
             Generator::Tracker => {
                 let inbound = &context.inbound;
                 let now = inbound.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
                 let (ip, port, process) = (inbound.local.ip(), inbound.local.port(), std::process::id());
-                format!("{ip}-{port}-{process}-{}-{count}-{now:.3}", inbound.peer.port())
+                format!("{ip}-{port}-{process}-{}-{}-{now:.3}", inbound.peer.port(), count())
             }
         };
         HeaderValue::from_str(&id).map_err(|e| Failure::new(e.to_string()))

@@ -35,11 +35,12 @@ enum Origins {
     Any,
     /// One that is named whoever asks.
     One(HeaderValue),
+    /// `*` beside others: any, for whoever names its own.
+    AnyNamed,
     Some(Vec<OriginTest>),
 }
 
 enum OriginTest {
-    Any,
     Equal(String),
     Regex {
         pattern: Regex,
@@ -83,12 +84,10 @@ fn origins(configured: &[Box<str>]) -> Result<Origins, ConfigError> {
                 HeaderValue::from_str(only).map_err(|e| ConfigError::new("origins", e.to_string()))?;
             return Ok(Origins::One(value));
         }
+        several if several.iter().any(|origin| &**origin == "*") => return Ok(Origins::AnyNamed),
         _ => {}
     }
     let test = |entry: &str| {
-        if entry == "*" {
-            return Ok(OriginTest::Any);
-        }
         if is_plain(entry) {
             return Ok(OriginTest::Equal(normalize(entry).0));
         }
@@ -125,17 +124,19 @@ impl Cors {
                 headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, one.clone());
                 return false;
             }
-            Origins::Some(tests) => tests,
+            Origins::AnyNamed if origin.is_some() => {
+                headers.append(VARY, HeaderValue::from_static("Origin"));
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+                return true;
+            }
+            Origins::AnyNamed => &[],
+            Origins::Some(tests) => tests.as_slice(),
         };
         headers.append(VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = origin.and_then(|origin| origin.to_str().ok()) {
             let (whole, host) = normalize(origin);
             for test in tests {
                 let found = match test {
-                    OriginTest::Any => {
-                        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-                        return true;
-                    }
                     OriginTest::Equal(wanted) => *wanted == whole,
                     OriginTest::Regex { pattern, by_host } => {
                         pattern.is_match(if *by_host { &host } else { &whole }).unwrap_or(false)

@@ -1,13 +1,10 @@
 //! `jwt`: clients show a signed token that names a key of a consumer.
 
-use super::auth::{Common, Refusal, after_scheme, challenge};
+use super::auth::{Common, Refusal, after_scheme, challenge, decode_base64url};
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin, arguments};
 use crate::gateway::proxy::{self, Context, Credential};
 use crate::value::Value;
 use async_trait::async_trait;
-use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderValue;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use p521::pkcs8::DecodePublicKey;
@@ -18,11 +15,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The plugin's line in the table.
 pub const ENTRY: Entry = Entry { name: "jwt", priority: 1450, build };
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 struct Jwt {
     common: Common,
@@ -129,10 +121,7 @@ impl Jwt {
         let key = if algorithm.starts_with("HS") {
             match text("secret") {
                 Some(secret) if self.secret_is_base64 => {
-                    match BASE64.decode(secret.replace('+', "-").replace('/', "_")) {
-                        Ok(secret) => Some(DecodingKey::from_secret(&secret)),
-                        Err(_) => None,
-                    }
+                    decode_base64url(secret).map(|secret| DecodingKey::from_secret(&secret))
                 }
                 Some(secret) => Some(DecodingKey::from_secret(secret.as_bytes())),
                 None => None,
@@ -206,19 +195,18 @@ impl Jwt {
 impl<'a> Token<'a> {
     fn parse(text: &'a str) -> Result<Self, &'static str> {
         let object = |part: &str| -> Option<Map<String, Json>> {
-            serde_json::from_slice(&BASE64.decode(part).ok()?).ok()
+            serde_json::from_slice(&decode_base64url(part)?).ok()
         };
-        let (signed, signature) = text.rsplit_once('.').ok_or("invalid JSON")?;
-        let (header, claims) = signed.split_once('.').ok_or("invalid JSON")?;
+        let (header, rest) = text.split_once('.').ok_or("invalid JSON")?;
+        let (claims, signature) = rest.split_once('.').ok_or("invalid JSON")?;
+        let signed = text.get(..header.len() + 1 + claims.len()).unwrap_or_default();
         let header = object(header).ok_or("invalid JSON")?;
         let claims = object(claims).ok_or("invalid JSON")?;
         match header.get("alg").and_then(Json::as_str) {
             Some(alg) if is_known(alg) => {}
             _ => return Err("invalid alg"),
         }
-        if signature.is_empty() {
-            return Err("invalid signature");
-        }
+        decode_base64url(signature).ok_or("invalid signature")?;
         Ok(Token { header, claims, signed, signature: signature.trim_end_matches('=') })
     }
 }
@@ -245,7 +233,7 @@ fn verify_es512(token: &Token<'_>, pem: &str) -> Option<bool> {
     let key = p521::PublicKey::from_public_key_pem(pem).ok()?;
     let point = p521::elliptic_curve::sec1::ToEncodedPoint::to_encoded_point(&key, false);
     let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(point.as_bytes()).ok()?;
-    let signature = BASE64.decode(token.signature).ok()?;
+    let signature = decode_base64url(token.signature)?;
     let valid = p521::ecdsa::Signature::from_slice(&signature)
         .is_ok_and(|signature| key.verify(token.signed.as_bytes(), &signature).is_ok());
     Some(valid)
@@ -255,8 +243,25 @@ fn verify_es512(token: &Token<'_>, pem: &str) -> Option<bool> {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use p521::ecdsa::signature::Signer;
     use p521::pkcs8::{EncodePublicKey, LineEnding};
+
+    #[test]
+    fn tokens_have_three_parts() {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let (header, claims) = (part(r#"{"alg":"HS256"}"#), part(r#"{"iss":"a"}"#));
+        for (token, problem) in [
+            (format!("{header}.{claims}.c2ln"), None),
+            (format!("{header}.{claims}."), None),
+            (format!("{header}.{claims}"), Some("invalid JSON")),
+            (format!("{header}.{claims}.c2ln.more"), Some("invalid signature")),
+            (format!("{}.{claims}.c2ln", part(r#"{"alg":"none"}"#)), Some("invalid alg")),
+        ] {
+            assert_eq!(Token::parse(&token).err(), problem, "{token}");
+        }
+    }
 
     #[test]
     fn es512_tokens_are_verified() {
@@ -267,7 +272,7 @@ mod tests {
         let key = p521::ecdsa::SigningKey::from_slice(&secret.to_bytes()).unwrap();
         let signed = "eyJhbGciOiJFUzUxMiJ9.eyJpc3MiOiJhIn0";
         let signature: p521::ecdsa::Signature = key.sign(signed.as_bytes());
-        let signature = BASE64.encode(signature.to_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(signature.to_bytes());
         let verify = |signed: &str| {
             let token = Token { header: Map::new(), claims: Map::new(), signed, signature: &signature };
             verify_es512(&token, &pem)

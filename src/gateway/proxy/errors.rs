@@ -43,9 +43,9 @@ impl Form {
         }
     }
 
-    /// The form of one media range; JSON for all that Kong does not know.
-    fn of(range: &str) -> Form {
-        match range.split(';').next().unwrap_or_default().trim() {
+    /// The form of one media type; JSON for all that Kong does not know.
+    fn of(kind: &str) -> Form {
+        match kind {
             "text/html" => Form::Html,
             "text/plain" | "text/*" => Form::Plain,
             "application/xml" => Form::Xml,
@@ -53,21 +53,27 @@ impl Form {
         }
     }
 
-    /// The form that an `Accept` header prefers.
-    fn accepted(accept: &str) -> Form {
+    /// The form that `Accept` headers prefer. What is no media range does not count.
+    fn accepted<'a>(accept: impl Iterator<Item = &'a str>) -> Form {
         let mut best = (0.0, Form::Json);
-        for range in accept.split(',') {
-            let quality = range
-                .split(';')
-                .skip(1)
-                .find_map(|parameter| parameter.trim().strip_prefix("q="))
-                .map_or(1.0, |q| q.trim().parse::<f32>().unwrap_or(0.0));
-            if quality > best.0 {
-                best = (quality, Form::of(range));
+        for range in accept.flat_map(|accept| accept.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let is_range = kind
+                .split_once('/')
+                .is_some_and(|(main, sub)| [main, sub].iter().all(|part| *part == "*" || part.len() > 1));
+            let quality = parts.rev().find_map(|part| quality(part.strip_prefix("q=")?)).unwrap_or(1.0);
+            if is_range && quality > best.0 {
+                best = (quality, Form::of(kind));
             }
         }
         best.1
     }
+}
+
+/// A quality from 0 to 1.
+fn quality(text: &str) -> Option<f32> {
+    text.trim().parse().ok().filter(|quality| (0.0..=1.0).contains(quality))
 }
 
 /// An error in the form that the client accepts; JSON unless it asks for another.
@@ -75,12 +81,13 @@ pub fn error(request: &HeaderMap, status: StatusCode, message: &str, request_id:
     if is_grpc(request) {
         return grpc(status, None);
     }
-    let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    form(accept.map_or(Form::Json, Form::accepted), status, message, request_id)
+    let accept = request.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    form(Form::accepted(accept), status, message, request_id)
 }
 
-/// An error that the server rather than a plugin finds: text unless the client accepts or sends something else.
-pub fn server_error(request: &HeaderMap, status: StatusCode, request_id: &str) -> Response<Body> {
+/// An error that the server rather than a plugin finds: text unless the client accepts or sends something else. Of some
+/// the server tells in a page of its own.
+pub fn server_error(request: &HeaderMap, mut status: StatusCode, request_id: &str) -> Response<Body> {
     let message = match status.as_u16() {
         400 => "Bad request",
         404 => "Not found",
@@ -91,19 +98,23 @@ pub fn server_error(request: &HeaderMap, status: StatusCode, request_id: &str) -
         413 => "Payload too large",
         414 => "URI too long",
         417 => "Expectation failed",
-        431 => "Request header or cookie too large",
+        431 => {
+            status = StatusCode::BAD_REQUEST;
+            "Request header or cookie too large"
+        }
         500 => "An unexpected error occurred",
         502 => "An invalid response was received from the upstream server",
         503 => "The upstream server is currently unavailable",
         504 => "The upstream server is timing out",
-        _ => "The upstream server responded with an error",
+        _ => return page(status),
     };
     if is_grpc(request) {
         return grpc(status, Some(message));
     }
     let asked =
         request.get(ACCEPT).or_else(|| request.get(CONTENT_TYPE)).and_then(|value| value.to_str().ok());
-    form(asked.map_or(Form::Plain, Form::accepted), status, message, request_id)
+    let form_asked = asked.map_or(Form::Plain, |asked| Form::accepted([asked].into_iter()));
+    form(form_asked, status, message, request_id)
 }
 
 fn form(form: Form, status: StatusCode, message: &str, request_id: &str) -> Response<Body> {
@@ -177,16 +188,21 @@ pub fn json(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 
 /// The page that a web server shows beside a redirection.
 pub fn redirection(status: StatusCode, location: &str) -> Response<Body> {
+    let mut response = page(status);
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(http::header::LOCATION, location);
+    }
+    response
+}
+
+/// A web server's page that tells a status and nothing else.
+fn page(status: StatusCode) -> Response<Body> {
     let title = format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default());
     let page = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
          </body>\r\n</html>\r\n"
     );
-    let mut response = answer(status, "text/html", page);
-    if let Ok(location) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(http::header::LOCATION, location);
-    }
-    response
+    answer(status, "text/html", page)
 }
 
 fn answer(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response<Body> {
@@ -220,8 +236,11 @@ mod tests {
             ("*/*", Form::Json),
             ("", Form::Json),
             ("text/plain", Form::Plain),
+            ("html, text/plain;q=0.1", Form::Plain),
+            ("text/html;q=2, text/plain", Form::Html),
+            ("text/html;q=0, application/xml;level=1;q=0.3", Form::Xml),
         ] {
-            assert_eq!(Form::accepted(accept), form, "{accept}");
+            assert_eq!(Form::accepted([accept].into_iter()), form, "{accept}");
         }
     }
 

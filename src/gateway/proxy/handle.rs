@@ -11,10 +11,10 @@ use super::respond::respond;
 use super::router::{Found, Question};
 use super::snapshot::{Configuration, Execution, RoutePlan, Snapshot};
 use super::upgrade::Upgrade;
-use super::{Plugins, errors};
+use super::{Plugins, errors, rules};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::plugins::{Failure, Flow};
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use std::pin::Pin;
@@ -41,8 +41,16 @@ impl Proxy {
         };
         match self.receive(&configuration, connection, client, request, started) {
             Arrived::OnRoute(plan, context) => self.run(client, &plan, context, upgrade).await,
-            Arrived::Astray(context) => self.no_route(context).await,
-            Arrived::Refused(answer) => answer,
+            Arrived::Astray(context) => {
+                let answer = context.error(StatusCode::NOT_FOUND, "no Route matched with those values");
+                self.refuse(context, answer).await
+            }
+            Arrived::Refused(context, status) => {
+                let mut answer = errors::server_error(&context.inbound.headers, status, &context.request_id);
+                // What follows may belong to it.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                self.refuse(context, answer).await
+            }
         }
     }
 
@@ -57,13 +65,14 @@ impl Proxy {
     ) -> Arrived {
         let (head, body) = request.into_parts();
         let id = request_id();
-        let Some(host) = host(&head) else {
-            return Arrived::Refused(errors::server_error(&head.headers, StatusCode::BAD_REQUEST, &id));
-        };
+        let host = rules::host(&head);
         let read = Arc::new(AtomicU64::new(0));
         let body = client_body(body, self.options.client_timeout, &read);
         let inbound = Inbound {
-            host: super::router::split_port(&host).0.to_ascii_lowercase().into(),
+            host: super::router::split_port(host.as_deref().unwrap_or_default())
+                .0
+                .to_ascii_lowercase()
+                .into(),
             method: head.method,
             uri: head.uri,
             version: head.version,
@@ -75,14 +84,21 @@ impl Proxy {
             started,
             started_at: SystemTime::now(),
         };
+        let astray = |inbound: Inbound, id| {
+            let snapshot = configuration.planes.first().map(Arc::clone).unwrap_or_default();
+            let outbound = nowhere(&inbound);
+            Context::new(inbound, outbound, snapshot, id, client.clone(), Arc::clone(&read))
+        };
+        let host = match host {
+            Ok(host) => host,
+            Err(status) => return Arrived::Refused(astray(inbound, id), status),
+        };
         let normal = paths::normalize(inbound.uri.path());
         let matched =
             normal.as_deref().and_then(|path| find(configuration, connection, &inbound, &host, path));
         let Some((snapshot, plan, found, path)) = matched else {
             drop(normal);
-            let snapshot = configuration.planes.first().map(Arc::clone).unwrap_or_default();
-            let outbound = nowhere(&inbound);
-            return Arrived::Astray(Context::new(inbound, outbound, snapshot, id, client.clone(), read));
+            return Arrived::Astray(astray(inbound, id));
         };
         let prefix = found.prefix.filter(|_| plan.route.strip_path);
         let forwarded = Forwarded {
@@ -119,6 +135,8 @@ impl Proxy {
             Some(answer) => answer,
             None => match self.send(&mut context, client).await {
                 Ok(mut answer) => {
+                    // Each side has its own version.
+                    *answer.version_mut() = Version::HTTP_11;
                     context.record.proxied = true;
                     context.record.upstream_status = Some(answer.status());
                     let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -182,10 +200,9 @@ impl Proxy {
         (plugins, ended)
     }
 
-    /// The answer to a request that no route takes: the response phases of plugins without a scope run.
-    async fn no_route(&self, context: Box<Context>) -> Response<Body> {
+    /// Answers a request that has no route: the response phases of plugins without a scope run.
+    async fn refuse(&self, context: Box<Context>, answer: Response<Body>) -> Response<Body> {
         let plugins: Plugins = context.snapshot.globals.iter().map(Arc::clone).collect();
-        let answer = context.error(StatusCode::NOT_FOUND, "no Route matched with those values");
         respond(self, context, plugins, answer).await
     }
 
@@ -199,8 +216,8 @@ enum Arrived {
     OnRoute(Arc<RoutePlan>, Box<Context>),
     /// No route takes it.
     Astray(Box<Context>),
-    /// It cannot be understood.
-    Refused(Response<Body>),
+    /// It breaks a rule.
+    Refused(Box<Context>, StatusCode),
 }
 
 /// What goes on of a request without a route.
@@ -225,19 +242,6 @@ fn unexpected() -> Response<Body> {
 
 fn bad_gateway(context: &Context) -> Response<Body> {
     errors::server_error(&context.inbound.headers, StatusCode::BAD_GATEWAY, &context.request_id)
-}
-
-/// The host that a request names, with its port; `None` when it should name one and does not, or names several.
-fn host(head: &http::request::Parts) -> Option<Box<str>> {
-    if let Some(authority) = head.uri.authority() {
-        return Some(authority.as_str().into());
-    }
-    let mut named = head.headers.get_all(HOST).iter();
-    match (named.next(), named.next()) {
-        (Some(host), None) => host.to_str().ok().map(Into::into),
-        (None, _) if head.version < Version::HTTP_11 => Some(Box::default()),
-        _ => None,
-    }
 }
 
 fn find<'c, 'r>(

@@ -3,8 +3,8 @@
 use super::connection::Connection;
 use super::context::Identity;
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName,
+    HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
 const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
@@ -69,14 +69,15 @@ pub struct Forwarded<'a> {
 }
 
 /// The headers for the upstream, made of the client's: without what belongs to one connection only, and with
-/// what the upstream is told. `host` is taken out. WebSocket upgrades are kept.
+/// what the upstream is told. `host` is taken out, and `expect`, which the proxy itself answers. WebSocket upgrades
+/// are kept.
 pub fn outbound(client: &HeaderMap, forwarded: &Forwarded<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.len() + ADDED);
     let mut own = false;
     for (name, value) in client {
         if belongs_to_connection(name) {
             own = true;
-        } else if *name != HOST && *name != PROXY {
+        } else if ![HOST, PROXY, EXPECT].contains(name) {
             headers.append(name, value.clone());
         }
     }
@@ -131,6 +132,11 @@ pub fn inbound(headers: &mut HeaderMap, upgraded: bool, trailers: bool) {
     if !trailers {
         headers.remove(TRAILER);
     }
+    // What is said to the server that Kong is built on is not passed on.
+    let own = |name: &&HeaderName| name.as_str().starts_with("x-accel-") || *name == "x-pad";
+    while let Some(name) = headers.keys().find(own).cloned() {
+        headers.remove(name);
+    }
 }
 
 /// Names the character set of texts that do not, as the server does that Kong is built on.
@@ -139,7 +145,7 @@ pub fn name_charset(headers: &mut HeaderMap) {
         return;
     }
     let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return };
-    if TEXTS.contains(&kind)
+    if TEXTS.iter().any(|text| text.eq_ignore_ascii_case(kind))
         && let Ok(named) = HeaderValue::from_str(&format!("{kind}; charset=UTF-8"))
     {
         headers.insert(CONTENT_TYPE, named);

@@ -4,6 +4,7 @@
 use super::certificates;
 use super::client::Client;
 use super::connection::Connection;
+use super::guard::Guarded;
 use super::live::Proxy;
 use crate::diagnostics::{Diagnostic, codes};
 use hyper::service::service_fn;
@@ -24,8 +25,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The largest request head, in bytes; beyond it the answer is 431.
-const LARGEST_HEAD: usize = 64 * 1024;
+/// How much of a request is read before it is made sense of, in bytes.
+const LARGEST_READ: usize = 64 * 1024;
 /// How long requests may go on once the proxy stops.
 const DRAIN: Duration = Duration::from_millis(700);
 /// How many connections may wait for a thread.
@@ -126,7 +127,7 @@ async fn work(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(proxy.options.client_timeout)
-        .max_buf_size(LARGEST_HEAD);
+        .max_buf_size(LARGEST_READ);
     let worker = Arc::new(Worker { proxy, client: Client::default(), server, stop: Stop::default() });
     let open = TaskTracker::new();
     loop {
@@ -208,7 +209,7 @@ where
             Ok::<_, Infallible>(worker.proxy.handle(connection, &worker.client, request).await)
         })
     });
-    let serving = worker.server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let serving = worker.server.serve_connection_with_upgrades(TokioIo::new(Guarded::new(stream)), service);
     tokio::pin!(serving);
     // What breaks a connection concerns nobody else: the client sees it.
     if worker.stop.or(serving.as_mut()).await.is_some() {
