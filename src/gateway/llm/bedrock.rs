@@ -1,6 +1,7 @@
 //! Amazon Bedrock's Converse API.
 
 use super::cost::Usage;
+use super::embeddings;
 use super::endpoint::operation;
 use super::framing::Event;
 use super::json::{content_text, count, list, object, text};
@@ -37,7 +38,11 @@ impl Provider for Bedrock {
             .aws_region
             .as_deref()
             .ok_or_else(|| TransformError::Endpoint("AWS region not specified anywhere".into()))?;
-        let operation = if call.streaming { "converse-stream" } else { "converse" };
+        let operation = match call.route {
+            Route::Embeddings => "invoke",
+            _ if call.streaming => "converse-stream",
+            _ => "converse",
+        };
         let model = percent_encoding::utf8_percent_encode(call.model_name(), MODEL_NAME);
         Ok(format!("https://bedrock-runtime.{region}.amazonaws.com/model/{model}/{operation}"))
     }
@@ -55,6 +60,7 @@ impl Provider for Bedrock {
         };
         match call.route {
             Route::Chat => {}
+            Route::Embeddings => return embeddings::in_bedrock(call).request(call, &body),
             Route::Preserve => return Ok(Json::Object(body)),
             route => return Err(TransformError::NoOperation { provider: self.name(), route: route.name() }),
         }
@@ -87,6 +93,9 @@ impl Provider for Bedrock {
     }
 
     fn answer(&self, call: &Call, body: &[u8]) -> Result<Answer, TransformError> {
+        if call.route == Route::Embeddings {
+            return embeddings::in_bedrock(call).answer(call, body);
+        }
         let wrong = |reason: &str| TransformError::Answer {
             provider: "bedrock",
             route: call.route.name().into(),

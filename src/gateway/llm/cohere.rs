@@ -1,6 +1,7 @@
 //! Cohere: its first chat and generate APIs, as Kong speaks them, and its second chat API for tool calls.
 
 use super::cost::Usage;
+use super::embeddings;
 use super::endpoint::operation;
 use super::framing::Event;
 use super::json::{content_text, count, list, object, present, rename, text};
@@ -22,6 +23,7 @@ impl Provider for Cohere {
             Route::Chat if is_second(call) => "/v2/chat",
             Route::Chat => "/v1/chat",
             Route::Completions => "/v1/generate",
+            Route::Embeddings => "/v2/embed",
             _ => "/",
         };
         Ok(format!("https://api.cohere.com:443{path}"))
@@ -34,6 +36,7 @@ impl Provider for Cohere {
     fn request(&self, call: &Call, mut body: Map) -> Result<Json, TransformError> {
         match call.route {
             Route::Chat | Route::Completions => {}
+            Route::Embeddings => return embeddings::COHERE.request(call, &body),
             Route::Preserve => return Ok(Json::Object(body)),
             route => return Err(TransformError::NoOperation { provider: self.name(), route: route.name() }),
         }
@@ -70,6 +73,9 @@ impl Provider for Cohere {
     }
 
     fn answer(&self, call: &Call, body: &[u8]) -> Result<Answer, TransformError> {
+        if call.route == Route::Embeddings {
+            return embeddings::COHERE.answer(call, body);
+        }
         let wrong = |reason: &str| TransformError::Answer {
             provider: "cohere",
             route: call.route.name().into(),

@@ -1,6 +1,7 @@
 //! Google's Gemini, public or on Vertex.
 
 use super::cost::Usage;
+use super::embeddings::{self, Format};
 use super::endpoint::operation;
 use super::framing::Event;
 use super::json::{content_text, count, list, object, rename, text};
@@ -12,6 +13,18 @@ use serde_json::{Value as Json, json};
 
 pub(super) struct Gemini;
 
+/// Whether a call goes to Vertex, not to the public API.
+fn is_vertex(call: &Call) -> bool {
+    let options = &call.model.options;
+    options.gemini_api_endpoint.is_some()
+        && options.gemini_project_id.is_some()
+        && options.gemini_location_id.is_some()
+}
+
+fn embedding(call: &Call) -> &'static Format {
+    if is_vertex(call) { &embeddings::VERTEX } else { &embeddings::GEMINI }
+}
+
 impl Provider for Gemini {
     fn name(&self) -> &'static str {
         "gemini"
@@ -19,7 +32,8 @@ impl Provider for Gemini {
 
     fn address(&self, call: &Call) -> Result<String, TransformError> {
         let operation = match call.route {
-            Route::Embeddings => "embedContent",
+            Route::Embeddings if is_vertex(call) => "predict",
+            Route::Embeddings => "batchEmbedContents",
             _ if call.streaming => "streamGenerateContent",
             _ => "generateContent",
         };
@@ -34,6 +48,9 @@ impl Provider for Gemini {
 
     fn other_path(&self, call: &Call, path: &str) -> Option<String> {
         let (whole, stream) = (":generateContent", ":streamGenerateContent");
+        if call.route == Route::Embeddings {
+            return operation(path, ":batchEmbedContents", ":embedContent");
+        }
         if call.streaming { operation(path, stream, whole) } else { operation(path, whole, stream) }
     }
 
@@ -48,6 +65,7 @@ impl Provider for Gemini {
             |reason: String| TransformError::Request { provider: "gemini", route: call.route.name(), reason };
         match call.route {
             Route::Chat => {}
+            Route::Embeddings => return embedding(call).request(call, &body),
             Route::Preserve => return Ok(Json::Object(body)),
             route => return Err(TransformError::NoOperation { provider: self.name(), route: route.name() }),
         }
@@ -84,6 +102,9 @@ impl Provider for Gemini {
     }
 
     fn answer(&self, call: &Call, body: &[u8]) -> Result<Answer, TransformError> {
+        if call.route == Route::Embeddings {
+            return embedding(call).answer(call, body);
+        }
         let wrong = |reason: &str| TransformError::Answer {
             provider: "gemini",
             route: call.route.name().into(),

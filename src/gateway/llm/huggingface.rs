@@ -1,6 +1,7 @@
 //! Hugging Face's inference API: chats as text-generation servers take them, and text generation.
 
 use super::cost::Usage;
+use super::embeddings;
 use super::framing::Event;
 use super::json::{count, list, present, rename, text};
 use super::openai::{self, merge_options};
@@ -21,12 +22,13 @@ impl Provider for HuggingFace {
     }
 
     fn path_suffix(&self, call: &Call) -> &'static str {
-        if call.route == Route::Completions { "" } else { "/v1/chat/completions" }
+        if matches!(call.route, Route::Completions | Route::Embeddings) { "" } else { "/v1/chat/completions" }
     }
 
     fn request(&self, call: &Call, mut body: Map) -> Result<Json, TransformError> {
         match call.route {
             Route::Chat | Route::Completions => {}
+            Route::Embeddings => return embeddings::HUGGINGFACE.request(call, &body),
             Route::Preserve => return Ok(Json::Object(body)),
             route => return Err(TransformError::NoOperation { provider: self.name(), route: route.name() }),
         }
@@ -71,6 +73,9 @@ impl Provider for HuggingFace {
     }
 
     fn answer(&self, call: &Call, body: &[u8]) -> Result<Answer, TransformError> {
+        if call.route == Route::Embeddings {
+            return embeddings::HUGGINGFACE.answer(call, body);
+        }
         let wrong = |reason: &str| TransformError::Answer {
             provider: "huggingface",
             route: call.route.name().into(),

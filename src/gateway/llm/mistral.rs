@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 pub(super) struct Mistral;
 
 fn in_ollamas_format(call: &Call) -> bool {
-    call.model.options.mistral_format.as_deref() == Some("ollama")
+    call.model.options.mistral_format.as_deref() == Some("ollama") && call.route != Route::Embeddings
 }
 
 impl Provider for Mistral {

@@ -12,6 +12,7 @@ mod cohere;
 mod compatible;
 mod config;
 mod cost;
+mod embeddings;
 mod endpoint;
 mod errors;
 mod framing;

@@ -1,7 +1,7 @@
 //! The APIs that the mock provider speaks: one row for each, and which of them a request is meant for.
 
 use super::reply::Ask;
-use super::{anthropic, bedrock, cohere, gemini, generation, ollama, openai};
+use super::{anthropic, bedrock, cohere, embeddings, gemini, generation, ollama, openai};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value as Json;
@@ -34,6 +34,8 @@ pub(super) struct Question<'a> {
     pub(super) headers: &'a HeaderMap,
     /// Its body; `null` if it is not JSON.
     pub(super) body: &'a Json,
+    /// The file in its form: name and content.
+    pub(super) file: Option<&'a (String, Bytes)>,
     /// An id that is the same for the same request.
     pub(super) id: &'a str,
 }
@@ -96,7 +98,7 @@ pub(super) fn counted(question: &Question<'_>) -> Option<Found> {
 }
 
 /// The APIs by the ends of their paths. Azure's and Hugging Face's addresses end like OpenAI's.
-const BY_END: [(&str, &Api); 16] = [
+const BY_END: [(&str, &Api); 20] = [
     ("/chat/completions", &openai::CHAT),
     ("/completions", &openai::COMPLETIONS),
     ("/embeddings", &openai::EMBEDDINGS),
@@ -106,6 +108,10 @@ const BY_END: [(&str, &Api); 16] = [
     (":generateContent", &gemini::GENERATE),
     ("/v1/chat", &cohere::CHAT),
     ("/v2/chat", &cohere::CHAT_2),
+    ("/embed", &embeddings::COHERE),
+    (":batchEmbedContents", &embeddings::GEMINI),
+    (":predict", &embeddings::VERTEX),
+    ("/invoke", &embeddings::BEDROCK),
     ("/v1/generate", &cohere::GENERATE),
     ("/converse", &bedrock::CONVERSE),
     ("/converse-stream", &bedrock::CONVERSE),
@@ -127,7 +133,8 @@ pub(super) fn of(question: &Question<'_>) -> Option<&'static Api> {
         return Some(if sse { &gemini::GENERATE } else { &gemini::GENERATE_ARRAY });
     }
     if path.contains("/models/") && question.body.get("inputs").is_some() {
-        return Some(&generation::GENERATE);
+        let is_list = question.body.get("inputs").is_some_and(Json::is_array);
+        return Some(if is_list { &embeddings::HUGGINGFACE } else { &generation::GENERATE });
     }
     BY_END.iter().find(|(end, _)| path.ends_with(end)).map(|(_, api)| *api)
 }

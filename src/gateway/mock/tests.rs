@@ -122,3 +122,52 @@ async fn streams_say_the_same_as_whole_answers() {
     assert_eq!(whole.pointer("/choices/0/message/content"), Some(&Json::from(said)));
     assert!(stream.ends_with("data: [DONE]\n\n"));
 }
+
+async fn ask(method: http::Method, url: String, kind: &str, body: String) -> (u16, String) {
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http();
+    let request = Request::builder().method(method).uri(url).header(CONTENT_TYPE, kind);
+    let response = client.request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    (status, String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn files_hold_batches_and_answers_can_be_asked_for_again() {
+    let (base, _guard) = start().await;
+    let get = async |path: &str| ask(http::Method::GET, format!("{base}{path}"), "", String::new()).await;
+    let id = |answer: &str| {
+        serde_json::from_str::<Json>(answer).unwrap()["id"].as_str().unwrap_or_default().to_owned()
+    };
+    let line = json!({"custom_id": "one", "url": "/v1/chat/completions", "body": hello("m")});
+    let form = format!(
+        "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n\
+         --b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"in.jsonl\"\r\n\r\n{line}\n{{\"body\": {{}}}}\n\r\n--b--\r\n"
+    );
+    let (status, file) =
+        ask(http::Method::POST, format!("{base}/v1/files"), "multipart/form-data; boundary=b", form).await;
+    assert_eq!(status, 200, "{file}");
+    let wish =
+        json!({"input_file_id": id(&file), "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    let (_, batch) = post(&base, "/v1/batches", wish).await.unwrap();
+    let batch: Json = serde_json::from_str(&batch).unwrap();
+    assert_eq!(batch["request_counts"], json!({"total": 2, "completed": 1, "failed": 1}));
+    let output = batch["output_file_id"].as_str().unwrap();
+    let (_, output) = get(&format!("/v1/files/{output}/content")).await;
+    assert!(output.contains("You said: hello there") && output.contains("\"status_code\":400"), "{output}");
+
+    let (_, answer) = post(&base, "/v1/responses", json!({"model": "m", "input": "hello"})).await.unwrap();
+    let path = format!("/v1/responses/{}", id(&answer));
+    assert_eq!(get(&path).await, (200, answer));
+    assert!(get(&format!("{path}/input_items")).await.1.contains("\"text\":\"hello\""));
+    assert_eq!(ask(http::Method::DELETE, format!("{base}{path}"), "", String::new()).await.0, 200);
+    let (status, missing) = get(&path).await;
+    assert!(status == 404 && missing.contains("No such response"), "{missing}");
+
+    let requests = json!({"requests": [{"custom_id": "a", "params": hello("m")}]});
+    let (_, batch) = post(&base, "/v1/messages/batches", requests).await.unwrap();
+    let batch: Json = serde_json::from_str(&batch).unwrap();
+    let results = batch["results_url"].as_str().unwrap().to_owned();
+    assert!(ask(http::Method::GET, results, "", String::new()).await.1.contains("\"type\":\"succeeded\""));
+    let (status, nothing) = post(&base, "/v1/messages/nothing", json!({})).await.unwrap();
+    assert!(status == 404 && nothing.contains("not_found_error"), "{nothing}");
+}

@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde_json::{Value as Json, json};
 
 /// When every answer was made, in seconds since 1970: the same request gets the same answer.
-const CREATED: u64 = 1_767_225_600;
+pub(super) const CREATED: u64 = 1_767_225_600;
 const MODELS: [&str; 8] = [
     "gpt-4o",
     "gpt-4o-mini",
@@ -157,7 +157,7 @@ fn wants_usage(ask: &Ask) -> bool {
     ask.body.pointer("/stream_options/include_usage") == Some(&Json::Bool(true))
 }
 
-fn set(value: &mut Json, key: &str, member: Json) {
+pub(super) fn set(value: &mut Json, key: &str, member: Json) {
     if let Some(members) = value.as_object_mut() {
         members.insert(key.to_owned(), member);
     }
