@@ -113,7 +113,7 @@ async fn go(args: &Args, wishes: Wishes, at: Addresses, context: &mut Context) -
     let mut collections = format!("http://{admin}");
     if let Some(name) = &wishes.control_plane {
         let made = web
-            .ask("POST", &format!("http://{konnect}/v2/control-planes"), None, Some(&json!({"name": name})))
+            .send("POST", &format!("http://{konnect}/v2/control-planes"), &[], Some(&json!({"name": name})))
             .await?;
         let id = made.json().get("id").and_then(Json::as_str).map(str::to_owned).ok_or_else(|| {
             Failure::new(
@@ -139,12 +139,18 @@ async fn go(args: &Args, wishes: Wishes, at: Addresses, context: &mut Context) -
     let question = json!({"messages": [{"role": "user", "content": QUESTION}]});
     let url = format!("http://{proxy}{}", chat.path);
     context.console.out(&format!("\nPOST {}\n{question:#}\n", chat.path));
-    let answer = web.ask("POST", &url, chat.host.as_deref(), Some(&question)).await?;
+    let answer = web.send("POST", &url, &chat.headers(), Some(&question)).await?;
     let text = match serde_json::from_str::<Json>(&answer.text) {
         Ok(json) => format!("{json:#}"),
         Err(_) => answer.text.clone(),
     };
     context.console.out(&format!("\n{}\n{text}\n", answer.status));
+    if let Some(plugin) = chat.asks.as_ref().filter(|_| answer.status == http::StatusCode::UNAUTHORIZED) {
+        context.console.out(&format!(
+            "\nThe route lets only clients in that {plugin} knows; this chat showed no credential. Those of the file's \
+             consumers are the ones to use.\n"
+        ));
+    }
     context.console.out(&go_on(args, &wishes, &at, Some(&chat)));
     if answer.status.is_success() || !args.once { Ok(Exit::Success) } else { Ok(Exit::Failure) }
 }
@@ -223,11 +229,28 @@ async fn start(flavor: Flavor, mock_llm: bool, context: &Context) -> Result<Gate
 struct Chat {
     path: String,
     host: Option<String>,
+    /// The header in which the route wants a key, and a consumer's key.
+    key: Option<(String, String)>,
+    /// The plugin that asks for another credential.
+    asks: Option<String>,
 }
+
+impl Chat {
+    fn headers(&self) -> Vec<(&str, &str)> {
+        let host = self.host.as_deref().map(|host| ("host", host));
+        let key = self.key.as_ref().map(|(name, key)| (name.as_str(), key.as_str()));
+        host.into_iter().chain(key).collect()
+    }
+}
+
+/// The plugins that let only known clients in.
+const AUTHENTICATION: [&str; 7] =
+    ["key-auth", "basic-auth", "jwt", "hmac-auth", "oauth2", "openid-connect", "ldap-auth"];
 
 /// The first route that answers chats with a plain path, found as any client would find it.
 async fn chat_route(web: &Web, collections: &str) -> Result<Option<Chat>, Failure> {
-    for plugin in web.rows(&format!("{collections}/plugins")).await? {
+    let plugins = web.rows(&format!("{collections}/plugins")).await?;
+    for plugin in &plugins {
         let text = |path: &str| plugin.pointer(path).and_then(Json::as_str);
         let chats = text("/config/route_type").or_else(|| text("/config/targets/0/route_type"))
             == Some("llm/v1/chat");
@@ -245,11 +268,43 @@ async fn chat_route(web: &Web, collections: &str) -> Result<Option<Chat>, Failur
         };
         for route in routes {
             if let Some(path) = first(&route, "paths", |path| path.starts_with('/')) {
-                return Ok(Some(Chat { path, host: first(&route, "hosts", |host| !host.contains('*')) }));
+                let host = first(&route, "hosts", |host| !host.contains('*'));
+                let gate = gate(&plugins, &route);
+                let name = gate.and_then(|gate| text_at(gate, "/name"));
+                let key = match gate.filter(|_| name == Some("key-auth")) {
+                    Some(gate) => key(web, collections, gate).await?,
+                    None => None,
+                };
+                let asks = name.filter(|_| key.is_none()).map(str::to_owned);
+                return Ok(Some(Chat { path, host, key, asks }));
             }
         }
     }
     Ok(None)
+}
+
+fn text_at<'a>(value: &'a Json, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer).and_then(Json::as_str)
+}
+
+/// The plugin that asks a route's clients who they are.
+fn gate<'a>(plugins: &'a [Json], route: &Json) -> Option<&'a Json> {
+    let holds = |plugin: &Json, scope: &str, of: &str| {
+        text_at(plugin, scope).is_none_or(|id| Some(id) == text_at(route, of))
+    };
+    plugins.iter().find(|plugin| {
+        text_at(plugin, "/name").is_some_and(|name| AUTHENTICATION.contains(&name))
+            && plugin.get("enabled") != Some(&Json::Bool(false))
+            && holds(plugin, "/route/id", "/id")
+            && holds(plugin, "/service/id", "/service/id")
+    })
+}
+
+/// The header that `key-auth` reads, and the key of a consumer.
+async fn key(web: &Web, collections: &str, gate: &Json) -> Result<Option<(String, String)>, Failure> {
+    let keys = web.rows(&format!("{collections}/key-auths")).await?;
+    let key = keys.iter().find_map(|key| text_at(key, "/key")).map(str::to_owned);
+    Ok(text_at(gate, "/config/key_names/0").map(str::to_owned).zip(key))
 }
 
 /// The commands to go on with.
@@ -258,9 +313,10 @@ fn go_on(args: &Args, wishes: &Wishes, at: &Addresses, chat: Option<&Chat>) -> S
     let file = &args.file;
     if let (Some(chat), Some(proxy)) = (chat, at.proxy) {
         let host = chat.host.as_ref().map(|host| format!(" -H 'Host: {host}'")).unwrap_or_default();
+        let key = chat.key.as_ref().map(|(name, _)| format!(" -H '{name}: KEY'")).unwrap_or_default();
         let body = json!({"messages": [{"role": "user", "content": "Hello"}]});
         text.push_str(&format!(
-            "  curl http://{proxy}{}{host} -H 'Content-Type: application/json' -d '{body}'\n",
+            "  curl http://{proxy}{}{host}{key} -H 'Content-Type: application/json' -d '{body}'\n",
             chat.path
         ));
     }
@@ -301,18 +357,18 @@ impl Web {
         Web(Client::builder(TokioExecutor::new()).build_http())
     }
 
-    async fn ask(
+    async fn send(
         &self,
         method: &str,
         url: &str,
-        host: Option<&str>,
+        headers: &[(&str, &str)],
         body: Option<&Json>,
     ) -> Result<Answer, Failure> {
         let fault =
             |why: &dyn std::fmt::Display| Failure::new(codes::UNREACHABLE, format!("{method} {url}: {why}"));
         let mut request = http::Request::builder().method(method).uri(url);
-        if let Some(host) = host {
-            request = request.header(http::header::HOST, host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if body.is_some() {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
@@ -332,7 +388,7 @@ impl Web {
     }
 
     async fn get(&self, url: &str) -> Result<Json, Failure> {
-        Ok(self.ask("GET", url, None, None).await?.json())
+        Ok(self.send("GET", url, &[], None).await?.json())
     }
 
     /// The first rows of a list; enough to find a route to try.

@@ -78,6 +78,53 @@ fn every_provider_answers_in_openais_shape() {
     }
 }
 
+#[test]
+fn embeddings_of_every_provider_come_in_openais_shape() {
+    let gateway = gateway();
+    for (provider, model) in [
+        ("openai", "some-model"),
+        ("cohere", "embed-v4"),
+        ("gemini", "text-embedding-004"),
+        ("bedrock", "cohere.embed-english-v3"),
+        ("huggingface", "some/model"),
+        ("mistral", "mistral-embed"),
+    ] {
+        let mut config = target(provider, model);
+        config["route_type"] = "llm/v1/embeddings".into();
+        if provider == "mistral" {
+            config["model"]["options"] = json!({"mistral_format": "openai"});
+        }
+        route(&gateway, provider, "ai-proxy", config);
+        let wish = json!({"model": model, "input": ["one text", "another"], "dimensions": 8});
+        let answer = http("POST", &format!("{}/{provider}", gateway.proxy), &[], &wish);
+        assert_eq!(answer.status, 200, "{provider}: {}", answer.text);
+        let body = answer.json();
+        assert_eq!(
+            (&body["object"], body["data"].as_array().unwrap().len()),
+            (&json!("list"), 2),
+            "{provider}"
+        );
+        assert!(body["data"][1]["embedding"].as_array().unwrap().len() >= 8, "{provider}");
+        assert!(body["usage"]["prompt_tokens"].as_u64().unwrap() > 0, "{provider}: {body}");
+    }
+}
+
+#[test]
+fn a_response_can_be_asked_for_again() {
+    let gateway = gateway();
+    let mut config = target("openai", "some-model");
+    config["route_type"] = "llm/v1/responses".into();
+    route(&gateway, "made", "ai-proxy", config);
+    let url = format!("{}/made/responses", gateway.proxy);
+    let made = http("POST", &url, &[], &json!({"input": "hello"}));
+    assert_eq!(made.status, 200, "{}", made.text);
+    let url = format!("{url}/{}", made.json()["id"].as_str().unwrap());
+    let again = http("GET", &url, &[], &Json::Null);
+    assert_eq!((again.status, again.json()), (200, made.json()));
+    assert_eq!(http("DELETE", &url, &[], &Json::Null).status, 200);
+    assert_eq!(http("GET", &url, &[], &Json::Null).status, 404);
+}
+
 /// The events of a stream, or what came before it broke off.
 fn stream(gateway: &Gateway, name: &str) -> (Option<String>, String, bool) {
     use std::io::Read;
@@ -225,4 +272,48 @@ fn turns_follow_the_weights() {
     let models: Vec<String> =
         (0..8).map(|_| chat(&gateway, "many", "x").json()["model"].as_str().unwrap().to_owned()).collect();
     assert_eq!(models.iter().filter(|model| *model == "big").count(), 6, "{models:?}");
+}
+
+#[test]
+fn the_same_value_goes_to_the_same_target_and_another_follows_its_failure() {
+    let gateway = gateway();
+    let config = json!({
+        "balancer": {"algorithm": "consistent-hashing", "hash_on_header": "x-user", "retries": 1,
+                     "failover_criteria": ["http_500", "non_idempotent"]},
+        "targets": [target("openai", "a"), target("openai", "b"), target("openai", "c")],
+    });
+    route(&gateway, "hashed", "ai-proxy-advanced", config);
+    let ask = |user: &str, orders: &str| {
+        let body = json!({"messages": [{"role": "user", "content": "x"}]});
+        let headers = [("x-user", user), ("x-mock-llm", orders)];
+        http("POST", &format!("{}/hashed", gateway.proxy), &headers, &body)
+    };
+    let model = |answer: &Answer| answer.json()["model"].as_str().unwrap_or_default().to_owned();
+    let first = model(&ask("anna", ""));
+    assert!((0..4).all(|_| model(&ask("anna", "")) == first));
+    let next = model(&ask("anna", &format!("fail=500@{first}")));
+    assert!(!next.is_empty() && next != first);
+    // with one retry the third target is not asked
+    let failing = format!("fail=500@{first}, fail=500@{next}");
+    assert_eq!(ask("anna", &failing).status, 500);
+}
+
+#[test]
+fn the_faster_and_the_less_used_target_is_taken() {
+    let gateway = gateway();
+    for algorithm in ["lowest-latency", "lowest-usage"] {
+        let config = json!({
+            "balancer": {"algorithm": algorithm, "latency_strategy": "e2e", "tokens_count_strategy": "total-tokens"},
+            "targets": [target("openai", "a-model-with-a-name-that-takes-many-tokens"), target("openai", "b")],
+        });
+        route(&gateway, algorithm, "ai-proxy-advanced", config);
+        let ask = || {
+            let body = json!({"messages": [{"role": "user", "content": "x"}]});
+            let slow = [("x-mock-llm", "stall=80ms@a-model-with-a-name-that-takes-many-tokens")];
+            http("POST", &format!("{}/{algorithm}", gateway.proxy), &slow, &body).json()["model"].clone()
+        };
+        let answers: Vec<Json> = (0..8).map(|_| ask()).collect();
+        let better = answers.iter().filter(|model| *model == "b").count();
+        assert!(better >= 4 && better < 8, "{algorithm}: {answers:?}");
+    }
 }

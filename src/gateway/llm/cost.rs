@@ -86,7 +86,7 @@ pub fn estimate_tokens(body: &Map, factor: f64) -> u64 {
     let count = match (body.get("messages").and_then(Json::as_array), body.get("prompt")) {
         (Some(messages), _) => messages.iter().filter_map(|message| message.get("content")).map(words).sum(),
         (None, Some(prompt)) => words(prompt),
-        (None, None) => 0,
+        (None, None) => body.get("input").map_or(0, words),
     };
     (count as f64 * factor).round() as u64
 }
@@ -105,6 +105,7 @@ mod tests {
         assert_eq!(estimate(&body, 1.0), Some(5));
         assert_eq!(estimate(&body, 1.8), Some(9));
         assert_eq!(estimate(&json!({"prompt": "a b"}), 1.0), Some(2));
+        assert_eq!(estimate(&json!({"input": ["a b", "c"]}), 1.0), Some(3));
     }
 
     #[test]

@@ -87,6 +87,9 @@ static RELAYED: [Relayed; 9] = [
     objects("video/v1/videos/generations", "/v1/videos"),
 ];
 
+/// What responses are once they are there: objects, behind the path that makes them.
+static RESPONSES: Relayed = objects("llm/v1/responses", "/v1/responses");
+
 const fn model(name: &'static str, path: &'static str) -> Relayed {
     Relayed { name, path, has_model: true }
 }
@@ -123,6 +126,14 @@ impl Route {
         let known = Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, route)| *route);
         let relayed = || RELAYED.iter().find(|relayed| relayed.name == name).map(Route::Relay);
         known.or_else(relayed).unwrap_or(Route::Other)
+    }
+
+    /// The operation of a request with this path: one for a response that is there already passes as it is.
+    pub fn at(self, path: &str) -> Route {
+        if self == Route::Responses && !RESPONSES.rest(path).is_empty() {
+            return Route::Relay(&RESPONSES);
+        }
+        self
     }
 
     /// The `route_type`, as messages name it.

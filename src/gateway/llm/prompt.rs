@@ -71,6 +71,8 @@ pub fn parse_body(content_type: Option<&str>, body: &[u8]) -> Option<Map> {
 pub struct Asked<'a> {
     /// The target it would go to.
     pub target: &'a Target,
+    /// The operation.
+    pub route: Route,
     /// Whether the target's model holds templates.
     pub has_template: bool,
     /// Whether streams are allowed.
@@ -90,7 +92,7 @@ pub struct Asked<'a> {
 /// # Errors
 /// [`Refusal`] with the message for the client.
 pub fn accept(body: &Map, asked: &Asked<'_>) -> Result<Call, Refusal> {
-    let route = asked.target.route;
+    let route = asked.route;
     let refuse = |message: &str| Err(Refusal(message.to_owned()));
     let mut model = resolve(&asked.target.model, asked.has_template, asked.lookup).map_err(Refusal)?;
     if route == Route::Other {
@@ -190,6 +192,7 @@ mod tests {
         let target = Target::read(&Value::from(config));
         let asked = Asked {
             target: &target,
+            route: target.route,
             has_template: target.model.has_template(),
             streaming,
             dialect: &KONG_3_10,

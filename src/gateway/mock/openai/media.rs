@@ -2,7 +2,7 @@
 
 use super::super::api::Found;
 use super::super::reply::tokens;
-use super::{CHAT, CREATED, MAX_CHOICES};
+use super::{CHAT, CREATED, MAX_CHOICES, set};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value as Json, json};
@@ -36,7 +36,8 @@ fn silence() -> Vec<u8> {
 pub(in super::super) fn answer(path: &str, asked: &Json) -> Option<Found> {
     let ends = |end: &str| path.ends_with(end);
     if ends("/images/generations") || ends("/images/edits") || ends("/images/variations") {
-        return Some(images(asked));
+        let kind = if ends("/images/generations") { "image_generation" } else { "image_edit" };
+        return Some(if streams(asked) { image_events(kind, asked) } else { images(asked) });
     }
     if ends("/audio/speech") {
         let body = Bytes::from(silence());
@@ -44,13 +45,26 @@ pub(in super::super) fn answer(path: &str, asked: &Json) -> Option<Found> {
     }
     if ends("/audio/transcriptions") || ends("/audio/translations") {
         let text = "This is what the mock provider heard.";
+        let usage = json!({"type": "tokens", "input_tokens": 1, "output_tokens": tokens(text),
+                           "total_tokens": 1 + tokens(text)});
+        if streams(asked) {
+            let words =
+                text.split_inclusive(' ').map(|word| json!({"type": "transcript.text.delta", "delta": word}));
+            return Some(events(
+                words.chain([json!({"type": "transcript.text.done", "text": text, "usage": usage})]),
+            ));
+        }
         return Some(match asked.get("response_format").and_then(Json::as_str) {
+            Some("verbose_json") => {
+                json(&json!({"task": "transcribe", "language": "english", "duration": 0.1,
+                "text": text, "segments": [{"id": 0, "seek": 0, "start": 0.0, "end": 0.1, "text": text, "tokens": [],
+                    "temperature": 0.0, "avg_logprob": -0.1, "compression_ratio": 1.0, "no_speech_prob": 0.0}]}))
+            }
             Some("text" | "srt" | "vtt") => {
                 let body = Bytes::from(format!("{text}\n"));
                 Found { status: StatusCode::OK, api: &CHAT, content_type: "text/plain", body }
             }
-            _ => json(&json!({"text": text, "usage": {"type": "tokens", "input_tokens": 1,
-                "output_tokens": tokens(text), "total_tokens": 1 + tokens(text)}})),
+            _ => json(&json!({"text": text, "usage": usage})),
         });
     }
     ends("/moderations").then(|| {
@@ -61,6 +75,42 @@ pub(in super::super) fn answer(path: &str, asked: &Json) -> Option<Found> {
                             "category_applied_input_types": each(json!(["text"]))});
         json(&json!({"id": "modr-mock", "model": "omni-moderation-latest", "results": vec![result; inputs]}))
     })
+}
+
+/// Whether the client wants events; forms say it in text.
+fn streams(asked: &Json) -> bool {
+    asked.get("stream").is_some_and(|stream| *stream == Json::Bool(true) || stream.as_str() == Some("true"))
+}
+
+fn events(events: impl Iterator<Item = Json>) -> Found {
+    let mut body = String::new();
+    for event in events {
+        let kind = event.get("type").and_then(Json::as_str).unwrap_or_default();
+        body.push_str(&format!("event: {kind}\ndata: {event}\n\n"));
+    }
+    Found { status: StatusCode::OK, api: &CHAT, content_type: "text/event-stream", body: body.into() }
+}
+
+/// The partial images that are asked for, and the image.
+fn image_events(kind: &str, asked: &Json) -> Found {
+    let partial = asked.get("partial_images").and_then(Json::as_u64).unwrap_or(0).min(3);
+    let image = |word: &str| {
+        json!({"type": format!("{kind}.{word}"), "b64_json": PIXEL, "created_at": CREATED, "background": "auto",
+               "output_format": "png", "quality": "auto", "size": "1024x1024"})
+    };
+    let partials = (0..partial).map(|index| {
+        let mut event = image("partial_image");
+        set(&mut event, "partial_image_index", index.into());
+        event
+    });
+    let mut whole = image("completed");
+    set(
+        &mut whole,
+        "usage",
+        json!({"input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
+        "input_tokens_details": {"text_tokens": 1, "image_tokens": 0}}),
+    );
+    events(partials.chain([whole]))
 }
 
 fn json(body: &Json) -> Found {

@@ -56,8 +56,11 @@ pub(super) fn compose_on(
     question: Question,
 ) -> Result<Composed, Stop> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let path = context.inbound.uri.path();
+    let route = ready.target.route;
     let asked = Asked {
         target: &ready.target,
+        route: if ready.provider.relays() { route.at(path) } else { route },
         has_template: ready.has_template,
         streaming: settings.streaming,
         dialect: settings.dialect,
@@ -65,7 +68,6 @@ pub(super) fn compose_on(
         id: &context.request_id,
         lookup: &Client(context),
     };
-    let path = context.inbound.uri.path();
     let call = match settings.native {
         Some(native) => llm::accept(&native.to_openai(&question.members, path), &asked)?,
         None => llm::accept(&question.members, &asked)?,
