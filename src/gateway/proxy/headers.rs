@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::context::Identity;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, EXPECT, Entry, HOST, HeaderMap, HeaderName,
-    HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    HeaderValue, TE, TRAILER, UPGRADE, VIA,
 };
 
 const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
@@ -19,9 +19,7 @@ const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// The request's id, sent to the upstream and to the client.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
 
@@ -117,25 +115,19 @@ pub fn is_own(name: &HeaderName) -> bool {
 
 /// Makes an upstream's headers fit for the client's connection.
 pub fn inbound(headers: &mut HeaderMap, upgraded: bool, trailers: bool) {
-    // Mostly there is nothing to take away, and one look at each is cheaper than a search for everything.
-    if headers.keys().any(belongs_to_connection) {
-        let named: Vec<HeaderName> = named_by_connection(headers).collect();
-        named.into_iter().for_each(|name| drop(headers.remove(name)));
-        for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING] {
-            headers.remove(name);
-        }
-        if !upgraded {
-            headers.remove(CONNECTION);
-            headers.remove(UPGRADE);
-        }
+    // One look at each is cheaper than a search for everything that may have to go.
+    let stays = |name: &HeaderName| belongs_to_connection(name) || is_for_server(name);
+    let own: Vec<HeaderName> = headers.keys().filter(|name| stays(name)).cloned().collect();
+    let named: Vec<HeaderName> = match own.contains(&CONNECTION) {
+        true => named_by_connection(headers).collect(),
+        false => Vec::new(),
+    };
+    let kept = |name: &HeaderName| *name == TE || (upgraded && [CONNECTION, UPGRADE].contains(name));
+    for name in own.iter().filter(|name| !kept(name)).chain(&named) {
+        headers.remove(name);
     }
     if !trailers {
         headers.remove(TRAILER);
-    }
-    // What is said to the server that Kong is built on is not passed on.
-    let own = |name: &&HeaderName| name.as_str().starts_with("x-accel-") || *name == "x-pad";
-    while let Some(name) = headers.keys().find(own).cloned() {
-        headers.remove(name);
     }
 }
 
@@ -178,6 +170,11 @@ fn belongs_to_connection(name: &HeaderName) -> bool {
     )
 }
 
+/// What an upstream says to the server that Kong is built on, which does not pass it on.
+fn is_for_server(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-accel-") || *name == "x-pad"
+}
+
 /// The headers that `Connection` names beside the usual ones.
 fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     headers
@@ -211,5 +208,34 @@ pub fn append_to_list(headers: &mut HeaderMap, name: HeaderName, value: &HeaderV
                 entry.insert(joined);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_the_upstreams_connection_stays_there() {
+        let left = |lines: &[(&'static str, &'static str)], upgraded, trailers| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            inbound(&mut headers, upgraded, trailers);
+            headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let usual = [("connection", "keep-alive, X-Own"), ("keep-alive", "5"), ("x-own", "1"), ("a", "b")];
+        assert_eq!(left(&usual, false, false), "a");
+        let chunked = [("transfer-encoding", "chunked"), ("proxy-connection", "close"), ("trailer", "x")];
+        assert_eq!(left(&chunked, false, false), "");
+        assert_eq!(left(&chunked, false, true), "trailer");
+        let switched = [("connection", "Upgrade"), ("upgrade", "websocket")];
+        assert_eq!(left(&switched, false, false), "");
+        assert_eq!(left(&switched, true, false), "connection upgrade");
+        assert_eq!(
+            left(&[("te", "x"), ("x-accel-redirect", "/y"), ("server", "z")], false, false),
+            "te server"
+        );
     }
 }

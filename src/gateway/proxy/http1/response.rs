@@ -135,11 +135,13 @@ fn body(response: &Response<()>, version: Version, method: &Method) -> Result<Re
 
 /// Whether the other side keeps the connection open.
 fn keeps(response: &Response<()>, version: Version) -> bool {
-    let says = |word: &str| {
-        let values = response.headers().get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(word))
-    };
-    !says("close") && (version == Version::HTTP_11 || says("keep-alive"))
+    let (mut closes, mut keeps) = (false, version == Version::HTTP_11);
+    let values = response.headers().get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    for word in values.flat_map(|value| value.split(',')).map(str::trim) {
+        closes |= word.eq_ignore_ascii_case("close");
+        keeps |= word.eq_ignore_ascii_case("keep-alive");
+    }
+    keeps && !closes
 }
 
 impl Reading {
