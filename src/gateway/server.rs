@@ -9,7 +9,7 @@ use super::http::{self, Api, FaultError, Faults, Front, Guard, Meter, RequestLog
 use super::konnect::Konnect;
 use super::plugins::references::Variables;
 use super::proxy::Report;
-use super::store::{OpenError, Planes, Store};
+use super::store::{OpenError, Store};
 use super::{mock, proxy};
 use crate::schema::Flavor;
 use crate::value::Secret;
@@ -233,8 +233,7 @@ impl Gateway {
                 report: options.report.clone(),
                 ..proxy::Options::default()
             };
-            let source = Arc::new(Planes::new(store.clone()));
-            Arc::new(proxy::Proxy::new(source, Arc::clone(&board), proxy_options))
+            Arc::new(proxy::Proxy::new(store.clone(), Arc::clone(&board), proxy_options))
         });
         let settings = admin::Settings {
             flavor: options.flavor,

@@ -55,7 +55,7 @@ impl Plugin for Acl {
             Some(consumer) => match authenticated.filter(|_| !known || self.prefers_authenticated) {
                 Some(groups) => (groups.clone(), AUTHENTICATED_GROUPS),
                 None => {
-                    let mut groups = consumer.acl_groups.clone();
+                    let mut groups = consumer.acl_groups.to_vec();
                     if self.includes_consumer_groups {
                         groups.extend(consumer.groups.iter().map(|group| group.name.clone()));
                     }

@@ -3,7 +3,7 @@
 use super::auth::{Common, Refusal, after_scheme, challenge, decode_base64};
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin};
 use crate::gateway::proxy::{Context, Credential};
-use crate::value::Value;
+use crate::value::Secret;
 use async_trait::async_trait;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION};
@@ -50,7 +50,7 @@ impl BasicAuth {
         }
         let (credential, password) = given?;
         let credential = credential?;
-        let expected = credential.row.get("password").and_then(Value::exposed_str)?;
+        let expected = credential.field("password").map(Secret::expose_text)?;
         (digest(&password, &credential.consumer.id) == expected).then_some(credential)
     }
 

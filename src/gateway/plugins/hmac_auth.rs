@@ -3,7 +3,7 @@
 use super::auth::{Common, Refusal, challenge, decode_base64};
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin};
 use crate::gateway::proxy::{BodyError, Context, Credential};
-use crate::value::Value;
+use crate::value::Secret;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -102,7 +102,7 @@ impl HmacAuth {
         }
         let credential =
             context.snapshot.credential("hmacauth_credentials", &signature.username).ok_or(NOT_VERIFIED)?;
-        let secret = credential.row.get("secret").and_then(Value::exposed_str).unwrap_or_default();
+        let secret = credential.field("secret").map(Secret::expose_text).unwrap_or_default();
         let given = decode_base64(&signature.signature).unwrap_or_default();
         let text = signature.signed_text(context);
         if !is_signed(&signature.algorithm, secret.as_bytes(), text.as_bytes(), &given) {

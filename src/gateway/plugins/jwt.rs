@@ -3,7 +3,7 @@
 use super::auth::{Common, Refusal, after_scheme, challenge, decode_base64url};
 use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin, arguments};
 use crate::gateway::proxy::{self, Context, Credential};
-use crate::value::Value;
+use crate::value::Secret;
 use async_trait::async_trait;
 use http::HeaderValue;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
@@ -113,7 +113,7 @@ impl Jwt {
     }
 
     fn verify(&self, token: &Token<'_>, credential: &Credential) -> Result<Option<Refusal>, Failure> {
-        let text = |field: &str| credential.row.get(field).and_then(Value::exposed_str);
+        let text = |field: &str| credential.field(field).map(Secret::expose_text);
         let algorithm = text("algorithm").unwrap_or("HS256");
         if token.header.get("alg").and_then(Json::as_str) != Some(algorithm) {
             return Ok(Some(self.refuse("Invalid algorithm")));

@@ -1,7 +1,6 @@
 //! What log plugins tell of a request: Kong's log entry.
 
-use crate::gateway::proxy::{Context, Try};
-use crate::value::Value;
+use crate::gateway::proxy::{Context, Text, Try};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use serde_json::{Map, Value as Json, json};
@@ -45,14 +44,14 @@ pub fn entry(context: &Context) -> Json {
         "workspace_name": context.snapshot.plane,
     });
     if let Json::Object(members) = &mut entry {
-        let mut add = |name: &str, row: Option<&Value>| {
-            if let Some(row) = row.and_then(|row| serde_json::to_value(row).ok()) {
+        let mut add = |name: &str, row: Option<&Text>| {
+            if let Some(row) = row.and_then(|row| serde_json::to_value(row.value()).ok()) {
                 members.insert(name.into(), row);
             }
         };
-        add("route", context.route.as_ref().map(|route| &*route.row));
-        add("service", context.service.as_ref().map(|service| &*service.row));
-        add("consumer", context.identity.consumer.as_ref().map(|consumer| &*consumer.row));
+        add("route", context.route.as_ref().map(|route| &route.row));
+        add("service", context.service.as_ref().map(|service| &service.row));
+        add("consumer", context.identity.consumer.as_ref().map(|consumer| &consumer.row));
         if let Some(credential) = &context.identity.credential {
             members.insert("authenticated_entity".into(), json!({ "id": credential.id }));
         }

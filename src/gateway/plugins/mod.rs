@@ -167,7 +167,7 @@ pub struct Environment {
 }
 
 /// A configuration that cannot be executed. The plugin's requests are answered with 500, and the operator is told.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct ConfigError {
     /// The dotted path inside `config`.

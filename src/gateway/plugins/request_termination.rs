@@ -110,8 +110,8 @@ impl RequestTermination {
                     "unnamed": unnamed.into_iter().map(|(_, text)| text).collect::<Vec<_>>(),
                 },
             },
-            "matched_route": context.route.as_ref().map(|route| &*route.row),
-            "matched_service": context.service.as_ref().map(|service| &*service.row),
+            "matched_route": context.route.as_ref().map(|route| route.row.value()),
+            "matched_service": context.service.as_ref().map(|service| service.row.value()),
         }))
     }
 }

@@ -4,7 +4,7 @@
 
 use super::checks::{Active, Thresholds};
 use super::context::Context;
-use super::views::{integer, text};
+use super::views::{self, integer, text};
 use crate::gateway::health::Board;
 use crate::value::Value;
 use http::header::{HeaderValue, SET_COOKIE};
@@ -27,8 +27,10 @@ pub struct Upstream {
     pub host_header: Option<Box<str>>,
     /// The targets, in order of creation.
     pub targets: Vec<Target>,
-    /// The whole entity.
-    pub row: Arc<Value>,
+    /// The certificate that is shown to its targets.
+    pub client_certificate: Option<Uuid>,
+    /// Where the cookie that is hashed by is valid.
+    cookie_path: Box<str>,
     algorithm: Algorithm,
     hash_on: HashOn,
     hash_fallback: HashOn,
@@ -37,7 +39,8 @@ pub struct Upstream {
     threshold: f64,
     /// Probes, if there are any.
     pub(super) active: Option<Active>,
-    rows: Vec<Arc<Value>>,
+    /// Of the rows that it was made from.
+    pub digest: u64,
 }
 
 /// What became of a request to a target.
@@ -105,9 +108,8 @@ pub struct Chosen {
 }
 
 impl Upstream {
-    /// Reads an upstream and its targets. Targets of which several rows tell: the last one counts.
-    pub fn new(row: &Arc<Value>, target_rows: &[&Arc<Value>]) -> Self {
-        let targets: Vec<Target> = target_rows.iter().filter_map(|row| target(row)).collect();
+    /// Reads an upstream, which has these targets.
+    pub fn new(row: &Value, targets: Vec<Target>, digest: u64) -> Self {
         let checks = |kind: &str| row.get("healthchecks").and_then(|checks| checks.get(kind));
         let algorithm = match row.get("algorithm").and_then(Value::exposed_str) {
             Some("consistent-hashing") => Algorithm::ConsistentHashing(ring(&targets, row)),
@@ -120,7 +122,8 @@ impl Upstream {
             name: text(row, "name").unwrap_or_default(),
             host_header: text(row, "host_header"),
             targets,
-            row: Arc::clone(row),
+            client_certificate: views::target(row, "client_certificate"),
+            cookie_path: text(row, "hash_on_cookie_path").unwrap_or_else(|| "/".into()),
             algorithm,
             hash_on: hash_on(row, "hash_on"),
             hash_fallback: hash_on(row, "hash_fallback"),
@@ -130,15 +133,8 @@ impl Upstream {
                 .and_then(|checks| checks.get("threshold")?.as_f64())
                 .unwrap_or(0.0),
             active: Active::new(checks("active")),
-            rows: target_rows.iter().map(|row| Arc::clone(row)).collect(),
+            digest,
         }
-    }
-
-    /// Whether this was made of exactly these rows.
-    pub fn is_made_of(&self, row: &Arc<Value>, targets: &[&Arc<Value>]) -> bool {
-        Arc::ptr_eq(&self.row, row)
-            && self.rows.len() == targets.len()
-            && self.rows.iter().zip(targets).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// Gives a client a cookie to be hashed by, if it needs one and has none.
@@ -155,8 +151,7 @@ impl Upstream {
             return;
         }
         let value = Uuid::new_v4();
-        let path = text(&self.row, "hash_on_cookie_path").unwrap_or_else(|| "/".into());
-        if let Ok(cookie) = HeaderValue::from_str(&format!("{name}={value}; Path={path}")) {
+        if let Ok(cookie) = HeaderValue::from_str(&format!("{name}={value}; Path={}", self.cookie_path)) {
             context.response_headers.append(SET_COOKIE, cookie);
         }
         context.state.insert(MadeCookie(value));
@@ -322,21 +317,24 @@ fn hash_on(row: &Value, field: &str) -> HashOn {
     }
 }
 
-fn target(row: &Value) -> Option<Target> {
-    let name = text(row, "target")?;
-    let (host, port) = match name.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
-        _ => (&*name, 8000),
-    };
-    Some(Target {
-        host: host.trim_matches(['[', ']']).into(),
-        port,
-        weight: integer(row, "weight").and_then(|weight| u32::try_from(weight).ok()).unwrap_or(100),
-        in_flight: AtomicU32::new(0),
-        counts: Default::default(),
-        latency: AtomicU64::new(0),
-        name,
-    })
+impl Target {
+    /// Reads a target; `None` if it has no address.
+    pub fn new(row: &Value) -> Option<Self> {
+        let name = text(row, "target")?;
+        let (host, port) = match name.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
+            _ => (&*name, 8000),
+        };
+        Some(Target {
+            host: host.trim_matches(['[', ']']).into(),
+            port,
+            weight: integer(row, "weight").and_then(|weight| u32::try_from(weight).ok()).unwrap_or(100),
+            in_flight: AtomicU32::new(0),
+            counts: Default::default(),
+            latency: AtomicU64::new(0),
+            name,
+        })
+    }
 }
 
 /// A round in which every target comes as often as its weight says, evenly spread.
@@ -395,11 +393,9 @@ mod tests {
     use serde_json::json;
 
     fn upstream(row: serde_json::Value, targets: &[(&str, u32)]) -> Arc<Upstream> {
-        let rows: Vec<Arc<Value>> = targets
-            .iter()
-            .map(|(name, weight)| Arc::new(Value::from(json!({"target": name, "weight": weight}))))
-            .collect();
-        Arc::new(Upstream::new(&Arc::new(Value::from(row)), &rows.iter().collect::<Vec<_>>()))
+        let rows = targets.iter().map(|(name, weight)| json!({"target": name, "weight": weight}).into());
+        let targets = rows.filter_map(|row: Value| Target::new(&row)).collect();
+        Arc::new(Upstream::new(&Value::from(row), targets, 0))
     }
 
     #[test]

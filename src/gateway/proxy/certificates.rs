@@ -1,8 +1,11 @@
 //! The certificates of the proxy's own TLS listeners, by server name.
 
 use super::live::Proxy;
-use super::views::{reference, text};
+use super::rows::Rows;
+use super::views::{target, text};
+use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::plugins::ConfigError;
+use crate::gateway::store::StoreError;
 use crate::value::Value;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -14,38 +17,46 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+/// The kinds that this is made from.
+pub(super) const KINDS: &[&str] = &["certificates", "snis"];
+
 /// The certificates of a plane by server name, wildcards included.
 #[derive(Default)]
-pub struct Certificates(HashMap<Box<str>, Arc<CertifiedKey>>);
+pub(super) struct Certificates {
+    by_name: HashMap<Box<str>, Arc<CertifiedKey>>,
+    /// Certificates that cannot be used.
+    pub problems: Vec<Diagnostic>,
+}
 
 impl Certificates {
-    /// Reads certificates and the names they are for. Those that cannot be used are given back with their ids.
-    pub fn new<'a>(
-        certificates: impl Iterator<Item = &'a Arc<Value>>,
-        names: impl Iterator<Item = &'a Arc<Value>>,
-    ) -> (Self, Vec<(Box<str>, ConfigError)>) {
-        let (mut usable, mut problems) = (HashMap::new(), Vec::new());
-        for row in certificates {
-            let Some(id) = text(row, "id") else { continue };
-            match certified(row) {
-                Ok(certificate) => drop(usable.insert(id, Arc::new(certificate))),
-                Err(error) => problems.push((id, error)),
+    /// Reads certificates and the names they are for.
+    pub fn read(rows: Rows<'_>) -> Result<Self, StoreError> {
+        let (mut usable, mut certificates) = (HashMap::new(), Certificates::default());
+        rows.values("certificates", |id, row, _| match certified(row) {
+            Ok(certificate) => drop(usable.insert(id, Arc::new(certificate))),
+            Err(error) => {
+                let message = format!("the certificate {id} cannot be used: {error}");
+                certificates
+                    .problems
+                    .push(Diagnostic::error(codes::INVALID_VALUE, message).path(&error.field));
             }
-        }
-        let known = names.filter_map(|row| {
-            let certificate = usable.get(reference(row, "certificate")?)?;
-            Some((text(row, "name")?, Arc::clone(certificate)))
-        });
-        (Certificates(known.collect()), problems)
+        })?;
+        rows.values("snis", |_, row, _| {
+            let certificate = target(row, "certificate").and_then(|id| usable.get(&id));
+            if let (Some(certificate), Some(name)) = (certificate, text(row, "name")) {
+                certificates.by_name.insert(name, Arc::clone(certificate));
+            }
+        })?;
+        Ok(certificates)
     }
 
     /// The certificate for a name: the name's own, that of a wildcard, or that of `*`.
     fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let wildcards = || {
             let ((_, rest), (front, _)) = (name.split_once('.')?, name.rsplit_once('.')?);
-            self.0.get(&*format!("*.{rest}")).or_else(|| self.0.get(&*format!("{front}.*")))
+            self.by_name.get(&*format!("*.{rest}")).or_else(|| self.by_name.get(&*format!("{front}.*")))
         };
-        self.0.get(name).or_else(wildcards).or_else(|| self.0.get("*")).map(Arc::clone)
+        self.by_name.get(name).or_else(wildcards).or_else(|| self.by_name.get("*")).map(Arc::clone)
     }
 }
 

@@ -7,7 +7,9 @@ use super::body::Body;
 use super::client::{Client, Peer};
 use super::context::{ForwardError, Limits};
 use super::live::Proxy;
+use super::rows;
 use super::views::{integer, text};
+use crate::gateway::store::{StoreError, Tx};
 use crate::value::Value;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri};
@@ -129,24 +131,26 @@ fn headers(row: &Value) -> HeaderMap {
 pub async fn watch(proxy: Arc<Proxy>, shutdown: CancellationToken) {
     let client = Client::default();
     let mut due: HashMap<(Uuid, Box<str>), Instant> = HashMap::new();
-    let mut seen = (proxy.source_version(), Instant::now());
+    let mut seen = (proxy.store_version(), Instant::now());
+    let mut wanted = Wanted::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             () = shutdown.cancelled() => return,
         }
-        let version = proxy.source_version();
+        let version = proxy.store_version();
         if version != seen.0 {
             seen = (version, Instant::now());
         }
         // Whoever writes a lot is not slowed down by looking on.
-        let configuration = match seen.1.elapsed() >= REST {
+        let rested = seen.1.elapsed() >= REST;
+        let configuration = match rested && wanted.at(version, &proxy).await {
             true => proxy.configuration().await,
             false => proxy.last_configuration(),
         };
         let now = Instant::now();
         let mut known = HashMap::with_capacity(due.len());
-        for upstream in configuration.planes.iter().flat_map(|plane| plane.upstreams.values()) {
+        for upstream in configuration.planes.iter().flat_map(|plane| plane.upstreams.all()) {
             let Some(active) = &upstream.active else { continue };
             for (position, target) in upstream.targets.iter().enumerate().filter(|(_, t)| t.weight > 0) {
                 let healthy = proxy.board.is_healthy(upstream.id, &target.name);
@@ -165,6 +169,36 @@ pub async fn watch(proxy: Arc<Proxy>, shutdown: CancellationToken) {
         }
         due = known;
     }
+}
+
+/// Whether any upstream has active checks. As long as none has, nothing is built for them.
+#[derive(Default)]
+struct Wanted {
+    /// The store's version for which this was found out.
+    version: Option<u64>,
+    any: bool,
+}
+
+impl Wanted {
+    async fn at(&mut self, version: u64, proxy: &Proxy) -> bool {
+        if self.version != Some(version)
+            && let Ok(any) = proxy.look(any_active).await
+        {
+            *self = Wanted { version: Some(version), any };
+        }
+        self.any
+    }
+}
+
+fn any_active(tx: &Tx<'_>) -> Result<bool, StoreError> {
+    let mut any = false;
+    for (_, _, rows) in rows::planes(tx)? {
+        rows.values("upstreams", |_, row, _| {
+            let checks = row.get("healthchecks").and_then(|checks| checks.get("active"));
+            any |= Active::new(checks).is_some();
+        })?;
+    }
+    Ok(any)
 }
 
 async fn probe(upstream: &Upstream, position: usize, proxy: &Proxy, client: &Client) {

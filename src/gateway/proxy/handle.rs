@@ -2,6 +2,7 @@
 
 use super::body::{Body, BodyError};
 use super::client::Client;
+use super::configured::Execution;
 use super::connection::Connection;
 use super::context::{Context, ForwardError, Inbound, Limits, Outbound};
 use super::headers::{self, Forwarded};
@@ -9,7 +10,7 @@ use super::live::Proxy;
 use super::paths::{self, Join};
 use super::respond::respond;
 use super::router::{Found, Question};
-use super::snapshot::{Configuration, Execution, RoutePlan, Snapshot};
+use super::snapshot::{Configuration, RoutePlan, Snapshot};
 use super::upgrade::Upgrade;
 use super::{Plugins, errors, rules};
 use crate::diagnostics::{Diagnostic, codes};
@@ -202,7 +203,7 @@ impl Proxy {
 
     /// Answers a request that has no route: the response phases of plugins without a scope run.
     async fn refuse(&self, context: Box<Context>, answer: Response<Body>) -> Response<Body> {
-        let plugins: Plugins = context.snapshot.globals.iter().map(Arc::clone).collect();
+        let plugins = context.snapshot.globals();
         respond(self, context, plugins, answer).await
     }
 
@@ -263,8 +264,8 @@ fn find<'c, 'r>(
         destination: connection.local,
     };
     configuration.planes.iter().find_map(|snapshot| {
-        let found = snapshot.router.find(&question)?;
-        let plan = snapshot.routes.get(found.route)?;
+        let found = snapshot.routing.router.find(&question)?;
+        let plan = snapshot.routing.routes.get(found.route)?;
         Some((snapshot, plan, found, path))
     })
 }

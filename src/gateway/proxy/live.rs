@@ -1,11 +1,11 @@
 //! The proxy itself: its options, what it keeps, and the configuration of the moment.
 
 use super::snapshot::Configuration;
-use crate::diagnostics::Diagnostic;
-use crate::gateway::Source;
+use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::health::Board;
 use crate::gateway::plugins::references::Variables;
 use crate::gateway::plugins::{Environment, Shared};
+use crate::gateway::store::{Store, StoreError, Tx};
 use crate::schema::Flavor;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -86,7 +86,7 @@ impl fmt::Debug for Options {
 
 /// A proxy. It serves any number of listeners; see [`serve`](super::serve).
 pub struct Proxy {
-    source: Arc<dyn Source>,
+    store: Store,
     /// The health of upstreams' targets.
     pub(super) board: Arc<Board>,
     pub(super) options: Options,
@@ -102,34 +102,25 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that executes what the source holds.
-    pub fn new(source: Arc<dyn Source>, board: Arc<Board>, options: Options) -> Self {
+    /// A proxy that executes what the store holds. It reads it when the first request asks.
+    pub fn new(store: Store, board: Arc<Board>, options: Options) -> Self {
         let server = format!("kong/{}", options.flavor.reported_version());
         let header =
             |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("kong"));
         let environment =
             Environment { flavor: options.flavor, mock: options.mock, variables: options.variables.clone() };
         let shared = Arc::new(Shared::default());
-        let first = Configuration::build(
-            source.version(),
-            &source.planes(),
-            &Configuration::default(),
-            &shared,
-            &environment,
-        );
-        let proxy = Proxy {
+        Proxy {
             via: header(&format!("1.1 {server}")),
             server: header(&server),
             current: ArcSwap::from_pointee(Configuration::default()),
             building: tokio::sync::Mutex::new(()),
-            source,
+            store,
             board,
             options,
             environment,
             shared,
-        };
-        proxy.publish(first);
-        proxy
+        }
     }
 
     /// What the plugins share, for instance the counters that the Admin API's `/metrics` shows.
@@ -137,15 +128,23 @@ impl Proxy {
         &self.shared
     }
 
-    /// The source's version, which grows with every change.
-    pub(super) fn source_version(&self) -> u64 {
-        self.source.version()
+    /// The store's version, which grows with every change.
+    pub(super) fn store_version(&self) -> u64 {
+        self.store.version()
+    }
+
+    /// Looks something up in the store.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.store.run(move |tx| look(tx)).await
     }
 
     /// The configuration of the moment, if it need not be built first.
     pub(super) fn fresh_configuration(&self) -> Option<Arc<Configuration>> {
         let current = self.current.load();
-        (current.version == self.source.version()).then(|| Arc::clone(&current))
+        (current.version == self.store.version()).then(|| Arc::clone(&current))
     }
 
     /// The configuration of the moment: a change that was acknowledged before this call is in it. Many changes at
@@ -156,20 +155,24 @@ impl Proxy {
         }
         let _building = self.building.lock().await;
         let current = self.current.load_full();
-        let version = self.source.version();
+        let version = self.store.version();
         if current.version == version {
             return current;
         }
-        let source = Arc::clone(&self.source);
         let (shared, environment) = (Arc::clone(&self.shared), self.environment.clone());
         let previous = Arc::clone(&current);
-        let built = tokio::task::spawn_blocking(move || {
-            Configuration::build(version, &source.planes(), &previous, &shared, &environment)
-        });
-        match built.await {
+        // What is written meanwhile waits: all of the configuration is of one moment.
+        let built =
+            self.look(move |tx| Configuration::build(version, tx, &previous, &shared, &environment)).await;
+        match built {
             Ok(built) => self.publish(built),
-            // The runtime is shutting down: the last requests are served by what there is.
-            Err(_) => current,
+            // The gateway stops: the last requests are served by what there is.
+            Err(StoreError::Closed) => current,
+            Err(error) => {
+                let message = format!("the proxy goes on with what it knew, since {error}");
+                self.options.report.tell(&Diagnostic::error(codes::NOT_SUPPORTED, message));
+                current
+            }
         }
     }
 
@@ -180,17 +183,12 @@ impl Proxy {
 
     fn publish(&self, built: Configuration) -> Arc<Configuration> {
         let before = self.current.load();
-        let known: HashSet<&str> = problems(&before).map(|problem| &*problem.message).collect();
-        for problem in problems(&built).filter(|problem| !known.contains(&*problem.message)) {
+        let known: HashSet<&str> = before.problems().map(|problem| &*problem.message).collect();
+        for problem in built.problems().filter(|problem| !known.contains(&*problem.message)) {
             self.options.report.tell(problem);
         }
         let built = Arc::new(built);
         self.current.store(Arc::clone(&built));
         built
     }
-}
-
-/// What cannot be executed of a configuration.
-fn problems(configuration: &Configuration) -> impl Iterator<Item = &Diagnostic> {
-    configuration.planes.iter().flat_map(|plane| &plane.problems)
 }

@@ -2,10 +2,10 @@
 
 use super::balancer::Chosen;
 use super::body::{Body, BodyError};
+use super::configured::Execution;
 use super::context::Context;
 use super::headers;
 use super::live::Proxy;
-use super::snapshot::{Configured, Execution};
 use super::{Plugins, errors};
 use crate::gateway::plugins::{BodyFilter, Plugin, SKIPPED_HEADER};
 use bytes::Bytes;
@@ -284,12 +284,5 @@ impl Drop for Outgoing {
         // A body that is empty is never polled.
         let whole = self.ended || http_body::Body::is_end_stream(&self.body);
         self.log(!whole);
-    }
-}
-
-/// Names of plugins and configurations for tests and traces.
-impl std::fmt::Debug for Configured {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.name, self.id)
     }
 }

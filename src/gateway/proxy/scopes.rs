@@ -1,10 +1,12 @@
 //! Which plugins apply to a request: Kong's order of precedence over routes, services, consumers and groups.
 
-use super::snapshot::Configured;
-use super::views::{Consumer, reference};
+use super::configured::Configured;
+use super::views::{Consumer, target};
 use crate::gateway::plugins;
+use crate::value::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A place in a route's order of plugins.
 pub enum Slot {
@@ -17,67 +19,91 @@ pub enum Slot {
         /// All configurations of this plugin.
         table: Arc<Table>,
         /// The route's id.
-        route: Box<str>,
+        route: Uuid,
         /// The service's id.
-        service: Option<Box<str>>,
+        service: Option<Uuid>,
     },
 }
 
 /// Whom a configuration is for: the ids of a route, a service, a consumer and a consumer group.
-#[derive(Clone, Copy, Default)]
-struct Scope<'a> {
-    route: Option<&'a str>,
-    service: Option<&'a str>,
-    consumer: Option<&'a str>,
-    group: Option<&'a str>,
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    route: Option<Uuid>,
+    service: Option<Uuid>,
+    consumer: Option<Uuid>,
+    group: Option<Uuid>,
+}
+
+impl Scope {
+    /// The scope of a plugin entity.
+    pub fn of(row: &Value) -> Self {
+        Scope {
+            route: target(row, "route"),
+            service: target(row, "service"),
+            consumer: target(row, "consumer"),
+            group: target(row, "consumer_group"),
+        }
+    }
 }
 
 /// All configurations of one plugin, by scope.
 #[derive(Default)]
 pub struct Table {
-    by_scope: HashMap<String, Arc<Configured>>,
+    by_scope: HashMap<Scope, Arc<Configured>>,
     for_consumers: bool,
 }
 
 /// All plugins of a plane in Kong's order.
-pub struct Scopes {
-    tables: Vec<Arc<Table>>,
+#[derive(Default)]
+pub(super) struct Scopes {
+    tables: Vec<(Box<str>, Arc<Table>)>,
+}
+
+/// Plugins as they are read, by name.
+#[derive(Default)]
+pub(super) struct Unsorted(HashMap<Box<str>, Table>);
+
+impl Unsorted {
+    /// Adds a plugin.
+    pub fn add(&mut self, configured: Arc<Configured>) {
+        let scope = configured.scope;
+        let table = match self.0.get_mut(&configured.name) {
+            Some(table) => table,
+            None => self.0.entry(configured.name.clone()).or_default(),
+        };
+        table.for_consumers |= scope.consumer.is_some() || scope.group.is_some();
+        table.by_scope.insert(scope, configured);
+    }
+
+    /// Sorts plugins by priority.
+    pub fn sorted(self) -> Scopes {
+        let shrunk = self.0.into_iter().map(|(name, mut table)| {
+            table.by_scope.shrink_to_fit();
+            (name, Arc::new(table))
+        });
+        let mut tables: Vec<_> = shrunk.collect();
+        tables.sort_by(|(a, _), (b, _)| priority(b).cmp(&priority(a)).then_with(|| b.cmp(a)));
+        Scopes { tables }
+    }
 }
 
 impl Scopes {
-    /// Sorts plugins by name, priority and scope.
-    pub fn new(plugins: impl Iterator<Item = Arc<Configured>>) -> Self {
-        let mut tables: HashMap<Box<str>, Table> = HashMap::new();
-        for configured in plugins {
-            let table = tables.entry(configured.name.clone()).or_default();
-            let row = Arc::clone(&configured.row);
-            let id = |field| reference(&row, field);
-            let scope = Scope {
-                route: id("route"),
-                service: id("service"),
-                consumer: id("consumer"),
-                group: id("consumer_group"),
-            };
-            table.for_consumers |= scope.consumer.is_some() || scope.group.is_some();
-            table.by_scope.insert(scope.key(), configured);
-        }
-        let mut tables: Vec<(Box<str>, Table)> = tables.into_iter().collect();
-        tables.sort_by(|(a, _), (b, _)| priority(b).cmp(&priority(a)).then_with(|| b.cmp(a)));
-        Scopes { tables: tables.into_iter().map(|(_, table)| Arc::new(table)).collect() }
+    /// Every plugin.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Configured>> {
+        self.tables.iter().flat_map(|(_, table)| table.by_scope.values())
     }
 
     /// The plugins without any scope, in order.
-    pub fn globals(&self) -> Vec<Arc<Configured>> {
-        let everybody = Scope::default().key();
-        self.tables.iter().filter_map(|table| table.by_scope.get(&everybody).map(Arc::clone)).collect()
+    pub fn globals(&self) -> super::Plugins {
+        let everybody = Scope::default();
+        self.tables.iter().filter_map(|(_, table)| table.by_scope.get(&everybody).map(Arc::clone)).collect()
     }
 
     /// The places for a route.
-    pub fn slots(&self, route: &str, service: Option<&str>) -> Box<[Slot]> {
-        let slot = |table: &Arc<Table>| {
+    pub fn slots(&self, route: Uuid, service: Option<Uuid>) -> Box<[Slot]> {
+        let slot = |(_, table): &(Box<str>, Arc<Table>)| {
             let otherwise = table.find(Some(route), service, None).map(Arc::clone);
             if table.for_consumers {
-                let (route, service) = (route.into(), service.map(Into::into));
                 Some(Slot::ByConsumer { otherwise, table: Arc::clone(table), route, service })
             } else {
                 otherwise.map(Slot::Fixed)
@@ -94,7 +120,7 @@ impl Slot {
             (Slot::Fixed(configured), _) => Some(configured),
             (Slot::ByConsumer { otherwise, .. }, None) => otherwise.as_ref(),
             (Slot::ByConsumer { table, route, service, .. }, consumer) => {
-                table.find(Some(route), service.as_deref(), consumer)
+                table.find(Some(*route), *service, consumer)
             }
         }
     }
@@ -104,78 +130,51 @@ impl Table {
     /// The configuration for the narrowest scope: Kong's order, consumers before groups before everybody.
     fn find(
         &self,
-        route: Option<&str>,
-        service: Option<&str>,
+        route: Option<Uuid>,
+        service: Option<Uuid>,
         consumer: Option<&Consumer>,
     ) -> Option<&Arc<Configured>> {
-        let mut key = String::new();
-        let mut at = |scope: Scope<'_>| {
-            scope.write(&mut key);
-            self.by_scope.get(&key)
-        };
         // Narrow to wide; what a request lacks is skipped.
         let both = route.zip(service).map(|_| (route, service));
         let (route, service) = (route.map(|_| (route, None)), service.map(|_| (None, service)));
         let nothing = Some((None, None));
-        if let Some(consumer) = consumer.filter(|_| self.for_consumers) {
-            let mut own = |places: &[Option<(Option<&str>, Option<&str>)>]| {
-                places.iter().flatten().find_map(|&(route, service)| {
-                    at(Scope { route, service, consumer: Some(&consumer.id), group: None })
-                })
-            };
-            let found = own(&[both]);
-            if found.is_some() {
-                return found;
-            }
-            let found = self.for_groups(consumer, &[both]).or_else(|| own(&[route, service]));
-            let found = found.or_else(|| self.for_groups(consumer, &[route, service]));
-            if found.is_some() {
-                return found;
-            }
-            let wide = both.and_then(|(route, service)| {
-                self.by_scope.get(&Scope { route, service, ..Scope::default() }.key())
-            });
-            let found = wide.or_else(|| own(&[nothing])).or_else(|| self.for_groups(consumer, &[nothing]));
-            if found.is_some() {
-                return found;
-            }
-        }
-        [both, route, service, nothing]
-            .into_iter()
-            .flatten()
-            .find_map(|(route, service)| at(Scope { route, service, ..Scope::default() }))
+        let wide = |places: &[Option<Place>]| self.at(places, None, None);
+        let Some(consumer) = consumer.filter(|_| self.for_consumers) else {
+            return wide(&[both, route, service, nothing]);
+        };
+        let id = Uuid::try_parse(&consumer.id).ok();
+        let own = |places: &[Option<Place>]| id.and_then(|_| self.at(places, id, None));
+        own(&[both])
+            .or_else(|| self.for_groups(consumer, &[both]))
+            .or_else(|| own(&[route, service]))
+            .or_else(|| self.for_groups(consumer, &[route, service]))
+            .or_else(|| wide(&[both]))
+            .or_else(|| own(&[nothing]))
+            .or_else(|| self.for_groups(consumer, &[nothing]))
+            .or_else(|| wide(&[route, service, nothing]))
     }
 
-    fn for_groups(
+    /// The configuration at the first of these places that has one.
+    fn at(
         &self,
-        consumer: &Consumer,
-        places: &[Option<(Option<&str>, Option<&str>)>],
+        places: &[Option<Place>],
+        consumer: Option<Uuid>,
+        group: Option<Uuid>,
     ) -> Option<&Arc<Configured>> {
-        let mut key = String::new();
-        places.iter().flatten().find_map(|&(route, service)| {
-            consumer.groups.iter().find_map(|group| {
-                Scope { route, service, consumer: None, group: Some(&group.id) }.write(&mut key);
-                self.by_scope.get(&key)
-            })
+        let at = |&(route, service): &Place| self.by_scope.get(&Scope { route, service, consumer, group });
+        places.iter().flatten().find_map(at)
+    }
+
+    fn for_groups(&self, consumer: &Consumer, places: &[Option<Place>]) -> Option<&Arc<Configured>> {
+        places.iter().find_map(|place| {
+            let groups = consumer.groups.iter().filter_map(|group| Uuid::try_parse(&group.id).ok());
+            groups.into_iter().find_map(|group| self.at(&[*place], None, Some(group)))
         })
     }
 }
 
-impl Scope<'_> {
-    fn key(&self) -> String {
-        let mut key = String::new();
-        self.write(&mut key);
-        key
-    }
-
-    fn write(&self, key: &mut String) {
-        key.clear();
-        for part in [self.route, self.service, self.consumer, self.group] {
-            key.push_str(part.unwrap_or_default());
-            key.push(':');
-        }
-    }
-}
+/// A route and a service, each if it plays a part.
+type Place = (Option<Uuid>, Option<Uuid>);
 
 fn priority(name: &str) -> i32 {
     plugins::entry(name).map_or(0, |entry| entry.priority)

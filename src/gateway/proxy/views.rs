@@ -1,13 +1,15 @@
 //! What the proxy reads of services, routes and consumers: typed, made once when a snapshot is built.
 //! What does not live here: which route wins (`router`), and which target of an upstream is taken (`balancer`).
 
+use super::rows::Text;
 use super::tls::UpstreamTls;
-use crate::value::Value;
+use crate::value::{Origin, Secret, Value};
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Reads a service. What a row lacks is as Kong's schema has it by default.
-pub fn service(row: &Arc<Value>) -> Service {
+pub(super) fn service(row: &Value, whole: Text) -> Service {
     let time = |field| {
         Duration::from_millis(integer(row, field).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(60_000))
     };
@@ -24,12 +26,12 @@ pub fn service(row: &Arc<Value>) -> Service {
         read_timeout: time("read_timeout"),
         tls_verify: row.get("tls_verify").and_then(Value::as_bool),
         tls: None,
-        row: Arc::clone(row),
+        row: whole,
     }
 }
 
 /// Reads a route.
-pub fn route(row: &Arc<Value>) -> Route {
+pub(super) fn route(row: &Value, whole: Text) -> Route {
     let flag = |field, default| row.get(field).and_then(Value::as_bool).unwrap_or(default);
     let protocols = texts(row, "protocols");
     Route {
@@ -43,7 +45,7 @@ pub fn route(row: &Arc<Value>) -> Route {
         request_buffering: flag("request_buffering", true),
         response_buffering: flag("response_buffering", true),
         protocols: if protocols.is_empty() { vec!["http".into(), "https".into()] } else { protocols },
-        row: Arc::clone(row),
+        row: whole,
     }
 }
 
@@ -64,8 +66,13 @@ pub fn integer(row: &Value, field: &str) -> Option<i64> {
 }
 
 /// The id that a foreign field refers to.
-pub fn reference<'a>(row: &'a Value, field: &str) -> Option<&'a str> {
-    row.get(field)?.get("id")?.exposed_str()
+pub fn target(row: &Value, field: &str) -> Option<Uuid> {
+    Uuid::try_parse(row.get(field)?.get("id")?.exposed_str()?).ok()
+}
+
+/// A text field that nobody may see.
+pub fn secret(row: &Value, field: &str) -> Option<Secret> {
+    text(row, field).map(|text| Secret::text(text, Origin::ControlPlane))
 }
 
 /// A service: where requests are sent.
@@ -96,7 +103,7 @@ pub struct Service {
     /// TLS settings of its own: authorities, and a certificate to show.
     pub tls: Option<Arc<UpstreamTls>>,
     /// The whole entity, for log entries.
-    pub row: Arc<Value>,
+    pub row: Text,
 }
 
 /// A route, without its matching rules (these are the router's).
@@ -119,7 +126,7 @@ pub struct Route {
     /// The protocols, as configured.
     pub protocols: Vec<Box<str>>,
     /// The whole entity, for log entries.
-    pub row: Arc<Value>,
+    pub row: Text,
 }
 
 /// A consumer.
@@ -132,11 +139,11 @@ pub struct Consumer {
     /// Its id elsewhere.
     pub custom_id: Option<Box<str>>,
     /// The consumer groups it belongs to: ids, and names, sorted by name.
-    pub groups: Vec<ConsumerGroup>,
+    pub groups: Box<[ConsumerGroup]>,
     /// The ACL groups it belongs to.
-    pub acl_groups: Vec<Box<str>>,
+    pub acl_groups: Box<[Box<str>]>,
     /// The whole entity, for log entries.
-    pub row: Arc<Value>,
+    pub row: Text,
 }
 
 /// A consumer group.
@@ -157,6 +164,13 @@ pub struct Credential {
     pub identifier: Box<str>,
     /// Whose it is.
     pub consumer: Arc<Consumer>,
-    /// The whole entity. It holds secrets; it is never logged.
-    pub row: Arc<Value>,
+    /// The fields that it is checked by (`password`, `secret` ...), those that are set.
+    pub(super) checked: Box<[(&'static str, Secret)]>,
+}
+
+impl Credential {
+    /// A field that the credential is checked by: `password`, `secret` ...
+    pub fn field(&self, name: &str) -> Option<&Secret> {
+        self.checked.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+    }
 }

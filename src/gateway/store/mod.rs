@@ -5,14 +5,12 @@
 //! its checks and defaults (`entities`), and who may ask (`admin`, `konnect`).
 
 mod file;
-mod planes;
 #[cfg(test)]
 mod tests;
 mod tx;
 mod worker;
 
 pub use file::OpenError;
-pub use planes::Planes;
 pub use tx::{Conflict, Entry, Key, PlaneId, Pointer, Row, Tagged, Tx};
 
 use std::path::Path;
@@ -89,10 +87,5 @@ impl Store {
     /// Grows with every commit that changed something.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
-    }
-
-    /// Takes the names of the kinds that changed since the last call, by plane. One taker only: [`Planes`].
-    fn take_changes(&self) -> Vec<(PlaneId, Box<str>)> {
-        self.worker.take_changes()
     }
 }

@@ -1,7 +1,6 @@
 //! What the store promises: keys are unique, tables in step, failures undone, batches whole, changes told.
 
 use super::*;
-use crate::gateway::Source;
 use uuid::Uuid;
 
 const PLANE: PlaneId = 7;
@@ -98,34 +97,29 @@ fn expired_rows_are_gone_and_their_keys_free() {
 }
 
 #[test]
-fn the_proxy_sees_what_changed() {
+fn what_changed_is_told_by_kind_and_plane() {
     let store = Store::open(None).unwrap();
-    let planes = Planes::new(store.clone());
-    assert!(planes.planes().is_empty());
-    let before = planes.version();
-    let plane = store.run_blocking(|tx| {
-        let workspace = Entry { keys: Vec::new(), ..entry(1, "default") };
-        tx.put(0, "workspaces", &workspace, None)?.map_err(|_| StoreError::Closed)?;
-        let plane = tx.all(0, "workspaces")?.remove(0).seq;
-        tx.put(plane, "services", &entry(2, "s"), None)?.map_err(|_| StoreError::Closed)?;
-        Ok::<_, StoreError>(plane)
-    });
-    let plane = plane.unwrap();
-    assert!(planes.version() > before);
-    let shown = |planes: &Planes| {
-        planes
-            .planes()
-            .iter()
-            .map(|p| (p.name.clone(), p.rows.get("services").map_or(0, Vec::len)))
-            .collect::<Vec<_>>()
+    let before = store.version();
+    let stamps = |store: &Store| {
+        let stamps = |tx: &mut Tx<'_>| {
+            Ok::<_, StoreError>((tx.stamp(PLANE, &["things", "others"]), tx.stamp(PLANE + 1, &["things"])))
+        };
+        store.run_blocking(stamps).unwrap()
     };
-    assert_eq!(shown(&planes), [("default".to_owned(), 1)]);
-    store
-        .run_blocking(move |tx| {
-            tx.put(plane, "services", &entry(3, "t"), None)?.map_err(|_| StoreError::Closed)
-        })
-        .unwrap();
-    assert_eq!(shown(&planes), [("default".to_owned(), 2)]);
+    assert_eq!(stamps(&store), (0, 0));
+    store.run_blocking(|tx| put(tx, &entry(1, "a"), None)).unwrap().unwrap();
+    assert_eq!((stamps(&store), store.version()), ((before + 1, 0), before + 1));
+    store.run_blocking(|tx| tx.put(PLANE, "others", &entry(2, "b"), None)).unwrap().unwrap();
+    assert_eq!(stamps(&store), (before + 2, 0));
+    let each = store.run_blocking(|tx| {
+        let mut seen = Vec::new();
+        tx.each(PLANE, "things", |id, body| {
+            seen.push((id, body.to_owned()));
+            Ok(())
+        })?;
+        Ok::<_, StoreError>(seen)
+    });
+    assert_eq!(each.unwrap(), [(Uuid::from_u128(1), "{\"name\":\"a\"}".to_owned())]);
 }
 
 #[test]

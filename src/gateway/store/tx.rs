@@ -2,7 +2,7 @@
 //! three tables in step.
 
 use super::StoreError;
-use super::worker::Changes;
+use super::worker::{Changes, Stamps};
 use rusqlite::{Connection, OptionalExtension, Params, Row as SqlRow, ToSql, params};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -83,15 +83,16 @@ pub struct Pointer {
 /// The store within one job.
 pub struct Tx<'a> {
     connection: &'a Connection,
+    stamps: &'a Stamps,
     changes: Changes,
     wrote: bool,
     now: f64,
 }
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(connection: &'a Connection) -> Self {
+    pub(super) fn new(connection: &'a Connection, stamps: &'a Stamps) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64());
-        Tx { connection, changes: Changes::new(), wrote: false, now }
+        Tx { connection, stamps, changes: Changes::new(), wrote: false, now }
     }
 
     /// Keeps or undoes what this job wrote.
@@ -171,6 +172,38 @@ impl<'a> Tx<'a> {
             params![plane, kind, start(&after), self.now, count(limit)],
             row,
         )
+    }
+
+    /// The version of the store at which one of these kinds last changed; 0 before the first change since the start.
+    pub fn stamp(&self, plane: PlaneId, kinds: &[&str]) -> u64 {
+        let changed = self.stamps.get(&plane);
+        kinds.iter().filter_map(|kind| changed?.get(*kind).copied()).max().unwrap_or(0)
+    }
+
+    /// Hands over the ids and bodies of a kind in order of creation, one at a time; few are in memory at once.
+    pub fn each(
+        &self,
+        plane: PlaneId,
+        kind: &str,
+        mut take: impl FnMut(Uuid, &str) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        // Sorted by the database, all bodies would be in its sorter.
+        let mut order: Vec<i64> = self.rows(
+            "SELECT seq FROM entities WHERE plane = ?1 AND kind = ?2",
+            params![plane, kind],
+            |row| row.get(0),
+        )?;
+        order.sort_unstable();
+        let sql = "SELECT id, body FROM entities WHERE seq = ?1 AND (expires IS NULL OR expires > ?2)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for seq in order {
+            let mut found = statement.query(params![seq, self.now])?;
+            if let Some(row) = found.next()? {
+                let body = row.get_ref(1)?.as_str().map_err(|error| StoreError::Row(error.to_string()))?;
+                take(id(row, 0)?, body)?;
+            }
+        }
+        Ok(())
     }
 
     /// Rows of a kind in order of creation.

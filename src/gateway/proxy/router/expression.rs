@@ -2,8 +2,6 @@
 
 use super::{Found, Question, split_port};
 use crate::gateway::plugins::ConfigError;
-use crate::gateway::proxy::views::Route;
-use crate::value::Value as Row;
 use atc_router::ast::{Type, Value};
 use atc_router::context::Context;
 use atc_router::router::Router;
@@ -36,7 +34,7 @@ const FIELDS: &[(&str, Type)] = &[
 #[derive(Default)]
 pub(super) struct Expressions {
     router: Option<Router<'static>>,
-    routes: HashMap<Uuid, usize>,
+    routes: HashMap<Uuid, u32>,
 }
 
 fn schema() -> &'static Schema {
@@ -56,10 +54,13 @@ fn schema() -> &'static Schema {
 }
 
 impl Expressions {
-    pub(super) fn add(&mut self, position: usize, route: &Route, text: &str) -> Result<(), ConfigError> {
-        let id: Uuid = route.id.parse().map_err(|_| ConfigError::new("id", "no UUID"))?;
-        let priority = route.row.get("priority").and_then(Row::as_i64).unwrap_or(0);
-        let priority = usize::try_from(priority).unwrap_or(0);
+    pub(super) fn add(
+        &mut self,
+        position: u32,
+        id: Uuid,
+        text: &str,
+        priority: usize,
+    ) -> Result<(), ConfigError> {
         let router = self.router.get_or_insert_with(|| Router::new(schema()));
         router.add_matcher(priority, id, text).map_err(|e| ConfigError::new("expression", e))?;
         self.routes.insert(id, position);
@@ -88,7 +89,7 @@ impl Expressions {
             .filter(|(name, _)| *name != "0")
             .map(|(name, text)| (name.as_str().into(), text.as_str().into()))
             .collect();
-        Some(Found { route: *self.routes.get(&matched.uuid)?, prefix, captures })
+        Some(Found { route: *self.routes.get(&matched.uuid)? as usize, prefix, captures })
     }
 }
 

@@ -7,8 +7,9 @@
 mod expression;
 mod rule;
 
-use super::views::Route;
+use super::views::{self, Route};
 use crate::gateway::plugins::ConfigError;
+use crate::gateway::proxy::rows::Text;
 use crate::value::Value;
 use expression::Expressions;
 use http::{HeaderMap, Method};
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// What the router looks at.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +54,46 @@ pub struct Found<'a> {
     pub captures: Vec<(Box<str>, Box<str>)>,
 }
 
+/// A route, and what it asks of a request.
+pub struct Compiled {
+    /// Its id.
+    pub id: Uuid,
+    /// The route.
+    pub route: Arc<Route>,
+    /// Its service.
+    pub service: Option<Uuid>,
+    /// Of the row that it was made from.
+    pub digest: u64,
+    matching: Result<Matching, ConfigError>,
+}
+
+enum Matching {
+    Rules(Vec<Arc<Rule>>),
+    Expression { text: Box<str>, priority: usize },
+}
+
+impl Compiled {
+    /// Reads a route from its row and the row's text.
+    pub fn new(id: Uuid, row: &Value, text: &str, digest: u64) -> Self {
+        let matching = match row.get("expression").and_then(Value::exposed_str) {
+            Some(text) => {
+                let priority = views::integer(row, "priority").and_then(|n| usize::try_from(n).ok());
+                Ok(Matching::Expression { text: text.into(), priority: priority.unwrap_or(0) })
+            }
+            None => {
+                rule::rules(id, row).map(|rules| Matching::Rules(rules.into_iter().map(Arc::new).collect()))
+            }
+        };
+        let route = Arc::new(views::route(row, Text::new(text)));
+        Compiled { id, route, service: views::target(row, "service"), digest, matching }
+    }
+}
+
 /// Rules in order, and an index that finds those which can match.
 #[derive(Default)]
 pub struct Router {
-    rules: Vec<Rule>,
+    /// The positions of routes, and their rules.
+    rules: Vec<(u32, Arc<Rule>)>,
     by_host: HashMap<Box<str>, PathIndex>,
     any_host: PathIndex,
     expressions: Expressions,
@@ -72,20 +110,26 @@ struct PathIndex {
 
 impl Router {
     /// A router for these routes, and the routes that cannot be matched.
-    pub fn new(routes: &[Arc<Route>]) -> (Self, Vec<(usize, ConfigError)>) {
+    pub fn new<'r>(routes: &[&'r Compiled]) -> (Self, Vec<(&'r Route, ConfigError)>) {
         let mut router = Router::default();
         let mut problems = Vec::new();
-        for (position, route) in routes.iter().enumerate() {
-            let added = match route.row.get("expression").and_then(Value::exposed_str) {
-                Some(text) => router.expressions.add(position, route, text),
-                None => rule::rules(position, route).map(|rules| router.rules.extend(rules)),
+        for (position, compiled) in (0u32..).zip(routes) {
+            let added = match &compiled.matching {
+                Ok(Matching::Expression { text, priority }) => {
+                    router.expressions.add(position, compiled.id, text, *priority)
+                }
+                Ok(Matching::Rules(rules)) => {
+                    router.rules.extend(rules.iter().map(|rule| (position, Arc::clone(rule))));
+                    Ok(())
+                }
+                Err(error) => Err(error.clone()),
             };
             if let Err(error) = added {
-                problems.push((position, error));
+                problems.push((&*compiled.route, error));
             }
         }
-        router.rules.sort_by_key(|rule| std::cmp::Reverse(rule.order()));
-        for (position, rule) in (0u32..).zip(&router.rules) {
+        router.rules.sort_by_key(|(_, rule)| std::cmp::Reverse(rule.order()));
+        for (position, (_, rule)) in (0u32..).zip(&router.rules) {
             match rule.plain_hosts() {
                 Some(hosts) => {
                     for host in hosts {
@@ -110,7 +154,10 @@ impl Router {
         }
         self.any_host.candidates(question.path, &mut candidates);
         while let Some(position) = candidates.next() {
-            let found = self.rules.get(position as usize).and_then(|rule| rule.matches(question, host, port));
+            let found = self
+                .rules
+                .get(position as usize)
+                .and_then(|(route, rule)| rule.matches(*route, question, host, port));
             if found.is_some() {
                 return found;
             }

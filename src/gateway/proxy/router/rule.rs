@@ -2,7 +2,6 @@
 
 use super::{Found, Question};
 use crate::gateway::plugins::ConfigError;
-use crate::gateway::proxy::views::Route;
 use crate::value::Value;
 use http::header::HeaderName;
 use ipnet::IpNet;
@@ -16,7 +15,6 @@ const PARTS: Uuid = Uuid::from_u128(0x7f14_5bf9_0dce_4f91_98eb_debb_ce4b_9f6b);
 
 /// A rule: all that is present must match.
 pub(super) struct Rule {
-    route: usize,
     priority: u64,
     id: Uuid,
     snis: Vec<Pattern>,
@@ -24,7 +22,6 @@ pub(super) struct Rule {
     destinations: Vec<Net>,
     methods: Vec<Box<str>>,
     hosts: Vec<Host>,
-    plain_hosts: Vec<Box<str>>,
     paths: Paths,
     headers: Vec<(HeaderName, Vec<HeaderTest>)>,
 }
@@ -63,10 +60,9 @@ enum HeaderTest {
 }
 
 /// The rules of a route: one for its regular expressions, one for each length of its plain paths.
-pub(super) fn rules(position: usize, route: &Route) -> Result<Vec<Rule>, ConfigError> {
-    let id: Uuid = route.id.parse().unwrap_or_default();
+pub(super) fn rules(id: Uuid, row: &Value) -> Result<Vec<Rule>, ConfigError> {
     let mut groups: Vec<(usize, Vec<&str>)> = Vec::new();
-    for path in texts(&route.row, "paths") {
+    for path in texts(row, "paths") {
         let key = if path.starts_with('~') { 0 } else { path.len() };
         match groups.iter_mut().find(|(length, _)| *length == key) {
             Some((_, group)) => group.push(path),
@@ -74,23 +70,19 @@ pub(super) fn rules(position: usize, route: &Route) -> Result<Vec<Rule>, ConfigE
         }
     }
     match groups.as_slice() {
-        [] => Ok(vec![rule(position, route, id, &[])?]),
-        [(_, paths)] => Ok(vec![rule(position, route, id, paths)?]),
+        [] => Ok(vec![rule(id, row, &[])?]),
+        [(_, paths)] => Ok(vec![rule(id, row, paths)?]),
         several => several
             .iter()
             .zip(1..)
             .map(|((_, paths), part)| {
-                let id = Uuid::new_v5(&PARTS, format!("{}#{part}", route.id).as_bytes());
-                rule(position, route, id, paths)
+                rule(Uuid::new_v5(&PARTS, format!("{id}#{part}").as_bytes()), row, paths)
             })
             .collect(),
     }
 }
 
-fn rule(position: usize, route: &Route, id: Uuid, paths: &[&str]) -> Result<Rule, ConfigError> {
-    let row = &route.row;
-    let hosts: Vec<Host> = texts(row, "hosts").map(host).collect();
-    let plain = hosts.iter().all(|host| matches!(host.pattern.part, Part::Whole) && host.port.is_none());
+fn rule(id: Uuid, row: &Value, paths: &[&str]) -> Result<Rule, ConfigError> {
     let paths = match paths.first() {
         None => Paths::Any,
         Some(first) if first.starts_with('~') => {
@@ -99,19 +91,13 @@ fn rule(position: usize, route: &Route, id: Uuid, paths: &[&str]) -> Result<Rule
         Some(_) => Paths::Plain(paths.iter().map(|&path| path.into()).collect()),
     };
     let mut rule = Rule {
-        route: position,
         priority: 0,
         id,
         snis: texts(row, "snis").map(|sni| pattern(sni.strip_suffix('.').unwrap_or(sni))).collect(),
         sources: nets(row, "sources")?,
         destinations: nets(row, "destinations")?,
         methods: texts(row, "methods").map(Into::into).collect(),
-        plain_hosts: if plain {
-            hosts.iter().map(|host| host.pattern.text.clone()).collect()
-        } else {
-            Vec::new()
-        },
-        hosts,
+        hosts: texts(row, "hosts").map(host).collect(),
         paths,
         headers: headers(row)?,
     };
@@ -126,8 +112,10 @@ impl Rule {
     }
 
     /// The hosts, if the rule has some and all are plain names without a port.
-    pub(super) fn plain_hosts(&self) -> Option<&[Box<str>]> {
-        (!self.plain_hosts.is_empty()).then_some(&self.plain_hosts)
+    pub(super) fn plain_hosts(&self) -> Option<impl Iterator<Item = &Box<str>>> {
+        let plain = |host: &Host| matches!(host.pattern.part, Part::Whole) && host.port.is_none();
+        let all = !self.hosts.is_empty() && self.hosts.iter().all(plain);
+        all.then(|| self.hosts.iter().map(|host| &host.pattern.text))
     }
 
     /// The path prefixes, if the rule has plain ones.
@@ -167,9 +155,10 @@ impl Rule {
             | length
     }
 
-    /// What matched, if all of the rule does.
+    /// What matched of the route at a position, if all of the rule does.
     pub(super) fn matches<'a>(
         &self,
+        route: u32,
         question: &Question<'a>,
         host: &str,
         port: Option<u16>,
@@ -200,11 +189,11 @@ impl Rule {
         if !self.headers.iter().all(asked) {
             return None;
         }
-        self.match_path(question.path)
+        self.match_path(route, question.path)
     }
 
-    fn match_path<'a>(&self, path: &'a str) -> Option<Found<'a>> {
-        let mut found = Found { route: self.route, prefix: None, captures: Vec::new() };
+    fn match_path<'a>(&self, route: u32, path: &'a str) -> Option<Found<'a>> {
+        let mut found = Found { route: route as usize, prefix: None, captures: Vec::new() };
         match &self.paths {
             Paths::Any => {}
             Paths::Plain(prefixes) => {

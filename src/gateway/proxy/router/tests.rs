@@ -2,25 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use super::*;
-use crate::gateway::proxy::views;
 use serde_json::{Value as Json, json};
 
 fn router(routes: &[Json]) -> Router {
-    let routes: Vec<Arc<Route>> = routes
-        .iter()
-        .enumerate()
-        .map(|(n, row)| {
-            let mut row = row.clone();
-            row["id"] = json!(Uuid::from_u128(n as u128 + 1).to_string());
-            Arc::new(views::route(&Arc::new(Value::from(row))))
-        })
+    let routes: Vec<Compiled> = (1..)
+        .zip(routes)
+        .map(|(n, row)| Compiled::new(Uuid::from_u128(n), &Value::from(row.clone()), "", 0))
         .collect();
-    let (router, problems) = Router::new(&routes);
+    let (router, problems) = Router::new(&routes.iter().collect::<Vec<_>>());
     assert!(problems.is_empty(), "{problems:?}");
     router
 }
-
-use uuid::Uuid;
 
 struct Ask {
     method: Method,
@@ -169,19 +161,17 @@ fn expressions_come_before_all_others_by_their_priority() {
 
 #[test]
 fn what_cannot_be_matched_is_told() {
-    let bad = [json!({"paths": ["~/("]}), json!({"expression": "nothing is"}), json!({"paths": ["/ok"]})];
-    let routes: Vec<Arc<Route>> = bad
-        .iter()
-        .map(|row| {
-            let mut row = row.clone();
-            row["id"] = json!(Uuid::nil().to_string());
-            Arc::new(views::route(&Arc::new(Value::from(row))))
-        })
-        .collect();
-    let (router, problems) = Router::new(&routes);
+    let bad = [
+        json!({"paths": ["~/("], "id": "a"}),
+        json!({"expression": "nothing is", "id": "b"}),
+        json!({"paths": ["/ok"], "id": "c"}),
+    ];
+    let routes: Vec<Compiled> =
+        (1..).zip(bad).map(|(n, row)| Compiled::new(Uuid::from_u128(n), &Value::from(row), "", 0)).collect();
+    let (router, problems) = Router::new(&routes.iter().collect::<Vec<_>>());
     assert_eq!(
-        problems.iter().map(|(n, e)| (*n, &*e.field)).collect::<Vec<_>>(),
-        [(0, "paths"), (1, "expression")]
+        problems.iter().map(|(route, e)| (&*route.id, &*e.field)).collect::<Vec<_>>(),
+        [("a", "paths"), ("b", "expression")]
     );
     assert_eq!(ask("GET", "h", "/ok").route(&router), Some(2));
 }
