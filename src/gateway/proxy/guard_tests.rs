@@ -1,3 +1,5 @@
+//! Bytes of clients that keep to the rules and of those that do not, in parts of every size.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
