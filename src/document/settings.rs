@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// The supported `_format_version`.
 const FORMAT: &str = "3.0";
-/// Those that `file convert` turns into it.
+/// Those that decK's `file convert` turns into it.
 const OLD_FORMATS: [&str; 3] = ["0.1", "1.1", "2.1"];
 /// The keys of a file that are no lists of entities.
 pub const META: [&str; 7] =
@@ -160,10 +160,7 @@ impl Reader<'_> {
     /// Whether no other file gives another value; reports it otherwise.
     fn same(&mut self, name: &str, value: &str, text: &Text, node: &Node) -> bool {
         let place = text.place(node.head());
-        let written = match &node.data {
-            Data::Template(template) => template.raw(),
-            _ => value.to_owned(),
-        };
+        let written = written(node, value);
         let Some(first) = self.firsts.get(name) else {
             self.firsts.insert(name.into(), First { value: value.to_owned(), written, place });
             return true;
@@ -237,10 +234,11 @@ impl Reader<'_> {
         let value = self.text(&member.value, "_workspace", text)?;
         if self.same("_workspace", &value, text, &member.value) {
             if let Some(flag) = self.options.workspace.as_ref().filter(|flag| **flag != value) {
+                let written = written(&member.value, &value);
                 let problem = Diagnostic::warning(
                     codes::OVERRIDDEN,
                     format!(
-                        "workspace '{flag}' specified via --workspace flag is different from workspace '{value}' found in state file(s)"
+                        "workspace '{flag}' specified via --workspace flag is different from workspace '{written}' found in state file(s)"
                     ),
                 );
                 self.problems.push(
@@ -372,7 +370,15 @@ impl Reader<'_> {
 /// How a file for Kong before 3.0 becomes one for Kong 3.
 fn convert_help(text: &Text) -> String {
     format!(
-        "`foredeck file convert --from kong-gateway-2.x --to kong-gateway-3.x --input-file {}` writes this file for Kong 3",
+        "decK's `deck file convert --from kong-gateway-2.x --to kong-gateway-3.x --input-file {}` writes this file for Kong 3",
         text.name()
     )
+}
+
+/// A setting as its file says it: what a variable supplies may be secret.
+fn written(node: &Node, value: &str) -> String {
+    match &node.data {
+        Data::Template(template) => template.raw(),
+        _ => value.to_owned(),
+    }
 }

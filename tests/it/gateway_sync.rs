@@ -208,7 +208,11 @@ fn several_workspaces_are_one_run() {
         folder.write(&format!("{name}.yaml"), &state);
     }
     let sync = gateway.run(&folder, &["gateway", "sync", "blue.yaml", "green.yaml"], &[]).expect(0);
-    assert!(sync.stdout.contains("Workspace green:\ncreating service of-green"), "{}", sync.stdout);
+    assert!(
+        sync.stdout.contains("Workspace green:\nCreating workspace green\ncreating service of-green"),
+        "{}",
+        sync.stdout
+    );
     assert!(sync.stdout.contains("Created: 2"), "{}", sync.stdout);
     is_in_sync(&gateway, &folder, "blue.yaml", &[]);
     let reset =

@@ -236,9 +236,26 @@ fn keys(entity: &Entity) -> Vec<String> {
     // Twins without id and key could not be told apart.
     if kind.identity.iter().flatten().all(|field| entity.body.get(&**field).is_none()) && entity.id.is_none()
     {
-        out.push(format!("{} {} {:?}", kind.name, entity.body, entity.references));
+        out.push(format!("{} {} {:?}", kind.name, in_any_order(&entity.body), entity.references));
     }
     out
+}
+
+/// A body whose lists are sorted: sets in another order make no other entity.
+fn in_any_order(body: &Json) -> Json {
+    match body {
+        Json::Array(items) => {
+            let mut items: Vec<Json> = items.iter().map(in_any_order).collect();
+            items.sort_by_key(Json::to_string);
+            items.into()
+        }
+        Json::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), in_any_order(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        other => other.clone(),
+    }
 }
 
 /// The state as the text of a state file (JSON is YAML); `scope` becomes its `_info.select_tags`.
