@@ -2,8 +2,8 @@
 
 use super::secrets::{Replacer, Secrets, Variable};
 use super::text::{Format, Pieces};
-use crate::model::{Entity, Target};
-use crate::schema::{Kind, Record, Schemas, Type, conceal, hide_shorthands, strip_defaults};
+use crate::model::{Entity, Reference, Target};
+use crate::schema::{self, Kind, Record, Schemas, Type, conceal, hide_shorthands, strip_defaults};
 use crate::value::{Exposed, Map, Origin, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -59,6 +59,8 @@ pub struct Dump<'a> {
     /// The whole bodies of the entities, as JSON.
     bodies: Vec<Box<[u8]>>,
     by_id: HashMap<Uuid, usize>,
+    /// The entities whose ids entities of other kinds have as well.
+    twins: Vec<usize>,
     children: HashMap<Home, Vec<usize>>,
     replacer: Replacer<'a>,
 }
@@ -92,6 +94,7 @@ impl<'a> Dump<'a> {
             entities: Vec::new(),
             bodies: Vec::new(),
             by_id: HashMap::new(),
+            twins: Vec::new(),
             children: HashMap::new(),
             replacer: Replacer::new(&options.secrets),
         }
@@ -105,7 +108,7 @@ impl<'a> Dump<'a> {
         }
         tidy(&entity.kind.record, &mut entity.body);
         if let Some(id) = entity.id {
-            self.by_id.insert(id, self.entities.len());
+            self.twins.extend(self.by_id.insert(id, self.entities.len()));
         }
         // A text that could not be made is missed when it is written.
         let body = serde_json::to_vec(&Exposed(&entity.body)).unwrap_or_default();
@@ -157,12 +160,19 @@ impl<'a> Dump<'a> {
         Ok(body)
     }
 
-    fn target(&self, target: &Target) -> Option<usize> {
-        match target {
-            Target::Entity(index) => Some(*index),
-            Target::Id(id) => self.by_id.get(id).copied(),
+    fn target(&self, reference: &Reference) -> Option<usize> {
+        match reference.target {
+            Target::Entity(index) => Some(index),
+            Target::Id(id) => self.of_kind(&reference.kind, id),
             Target::Name(_) => None,
         }
+    }
+
+    fn of_kind(&self, kind: &str, id: Uuid) -> Option<usize> {
+        let mut same = self.by_id.get(&id).into_iter().chain(&self.twins).copied();
+        same.find(|index| {
+            self.entity(*index).is_some_and(|entity| entity.id == Some(id) && *entity.kind.name == *kind)
+        })
     }
 
     /// In the one entity that it references, if its kind may stand there; at the top when it references several.
@@ -171,7 +181,7 @@ impl<'a> Dump<'a> {
         if let Some(also) = file.also.first() {
             let mut references = entity.references.values();
             let parent = references.find(|reference| *also.nested_in == *reference.kind);
-            return parent.and_then(|parent| self.target(&parent.target)).map_or(Home::Top, Home::In);
+            return parent.and_then(|parent| self.target(parent)).map_or(Home::Top, Home::In);
         }
         let mut parents = entity
             .references
@@ -183,7 +193,7 @@ impl<'a> Dump<'a> {
         if file.top_level && others > 0 {
             return Home::Top;
         }
-        self.target(&parent.target).map_or(Home::Top, Home::In)
+        self.target(parent).map_or(Home::Top, Home::In)
     }
 
     /// The entities of a home by the keys of their lists, in the order in which they are written.
@@ -209,7 +219,7 @@ impl<'a> Dump<'a> {
         let labels =
             labels.filter_map(|name| entity.body.get(name)?.exposed_str().map(str::to_owned)).collect();
         let owners = entity.references.values().filter_map(|reference| {
-            let owner = self.entity(self.target(&reference.target)?)?;
+            let owner = self.entity(self.target(reference)?)?;
             Some(name_of(owner)?.exposed_str()?.to_owned())
         });
         (labels, owners.collect(), entity.id)
@@ -227,10 +237,16 @@ impl<'a> Dump<'a> {
         let references: Vec<(Box<str>, Value)> = entity
             .references
             .iter()
-            .filter(|(_, reference)| self.target(&reference.target).is_none_or(|at| home != Home::In(at)))
-            .filter_map(|(field, reference)| Some((field.clone(), self.reference(&kind, &reference.target)?)))
+            .filter(|(_, reference)| self.target(reference).is_none_or(|at| home != Home::In(at)))
+            .filter_map(|(field, reference)| Some((field.clone(), self.reference(&kind, reference)?)))
             .collect();
         let mut body = self.take_body(index)?;
+        if let Home::In(parent) = home
+            && let Some(parent) = self.entity(parent)
+            && let Some((_, names)) = kind.file.brief_in.iter().find(|(brief, _)| *brief == parent.kind.name)
+        {
+            schema::strip_default_fields(self.schemas, &kind, &mut body, names);
+        }
         self.replacer.replace(&mut body, &owner);
         self.name_links(&kind, &mut body);
         if let Some(id) = id.clone().filter(|_| !kind.file.custom_entity) {
@@ -256,10 +272,10 @@ impl<'a> Dump<'a> {
 
     /// An item of a list whose items say no more than which other entity belongs there: `groups: [{name: gold}]`.
     fn member(&self, entity: &Entity, field: &str) -> Option<Value> {
-        let target = &entity.references.get(field)?.target;
-        let other = self.target(target).and_then(|index| self.entity(index));
+        let reference = entity.references.get(field)?;
+        let other = self.target(reference).and_then(|index| self.entity(index));
         let named = other.and_then(|other| Some((other.kind.endpoint_key.clone()?, name_of(other)?.clone())));
-        let (key, value) = match (named, target) {
+        let (key, value) = match (named, &reference.target) {
             (Some(named), _) => named,
             (None, Target::Id(id)) => ("id".into(), Value::from(id.to_string())),
             _ => return None,
@@ -267,9 +283,9 @@ impl<'a> Dump<'a> {
         Some(Value::Object([(key, value)].into_iter().collect::<Map>()))
     }
 
-    fn reference(&self, kind: &Kind, target: &Target) -> Option<Value> {
-        let found = self.target(target).and_then(|index| self.entity(index));
-        let (key, value) = match (found, target) {
+    fn reference(&self, kind: &Kind, reference: &Reference) -> Option<Value> {
+        let found = self.target(reference).and_then(|index| self.entity(index));
+        let (key, value) = match (found, &reference.target) {
             (Some(entity), _) => match name_of(entity) {
                 Some(name) => (entity.kind.endpoint_key.clone()?, name.clone()),
                 None => ("id".into(), Value::from(entity.id?.to_string())),
@@ -287,12 +303,12 @@ impl<'a> Dump<'a> {
 
     /// Lets the items of a body's lists name their entities by name alone where they have one.
     fn name_links(&self, kind: &Kind, body: &mut Value) {
-        for (field, naming, _) in kind.record.links() {
+        for (field, naming, to) in kind.record.links() {
             let list = body.as_object_mut().and_then(|body| body.get_mut(&*field.name));
             let Some(Value::Array(items)) = list else { continue };
             for item in items {
                 let id = item.get("id").and_then(Value::exposed_str).and_then(|id| Uuid::parse_str(id).ok());
-                let named = id.and_then(|id| self.entity(*self.by_id.get(&id)?)).and_then(name_of).cloned();
+                let named = id.and_then(|id| self.entity(self.of_kind(to, id)?)).and_then(name_of).cloned();
                 if let Some(name) = named {
                     item.set(&naming.name, name);
                     item.remove("id");
@@ -309,7 +325,7 @@ impl<'a> Dump<'a> {
             words.push(label.to_owned());
         }
         for reference in entity.references.values() {
-            let owner = self.target(&reference.target).and_then(|index| self.entity(index));
+            let owner = self.target(reference).and_then(|index| self.entity(index));
             words.extend(owner.and_then(Entity::label).map(str::to_owned));
         }
         words.join("_")

@@ -1,8 +1,7 @@
 //! From matches to changes: bodies, labels and names. `order` puts them in order.
 
-use super::compare::{Comparer, Kept, Known, Slot, plain_text};
+use super::compare::{Comparer, Kept, Known, OfKind, Slot, plain_text};
 use super::equal;
-use super::keys::is_foreign;
 use super::label::{self, Owner};
 use super::links;
 use super::order::{self, Held};
@@ -30,8 +29,9 @@ pub(super) fn plan(mut comparer: Comparer<'_>, ids: &mut dyn FnMut() -> Uuid) ->
             Slot::Equal(id) | Slot::Foreign(id) => Some(*id),
             Slot::Differs(at) => kept.get(*at).map(|kept| kept.id),
             Slot::Open => {
-                let id = comparer.desired.entities.get(n)?.id.unwrap_or_else(&mut *ids);
-                new_ids.insert(id, n);
+                let entity = comparer.desired.entities.get(n)?;
+                let id = entity.id.unwrap_or_else(&mut *ids);
+                new_ids.insert(comparer.of_kind(&entity.kind.name, id), n);
                 Some(id)
             }
             Slot::Skipped => None,
@@ -99,7 +99,9 @@ fn report_missing(comparer: &mut Comparer<'_>) {
         for (field, reference) in &entity.references {
             let missing = match &reference.target {
                 Target::Entity(_) => None,
-                Target::Id(id) => (everything_was_read && !comparer.exists(*id)).then(|| id.to_string()),
+                Target::Id(id) => {
+                    (everything_was_read && !comparer.exists(&reference.kind, *id)).then(|| id.to_string())
+                }
                 Target::Name(name) => comparer
                     .names
                     .get(&(reference.kind.clone(), plain_text(name)))
@@ -137,7 +139,7 @@ fn nowhere(comparer: &Comparer<'_>, kind: &str, name: &str) -> Diagnostic {
 }
 
 /// What kept entities are called, for labels of what references them.
-fn kept_parents(comparer: &Comparer<'_>, kept: &[Kept]) -> HashMap<Uuid, Parent> {
+fn kept_parents(comparer: &Comparer<'_>, kept: &[Kept]) -> HashMap<OfKind, Parent> {
     let referenced: std::collections::HashSet<&str> = comparer
         .schemas
         .kinds()
@@ -146,7 +148,7 @@ fn kept_parents(comparer: &Comparer<'_>, kept: &[Kept]) -> HashMap<Uuid, Parent>
         .collect();
     kept.iter()
         .filter(|kept| referenced.contains(&*kept.entity.kind.name))
-        .map(|kept| (kept.id, Parent::of(&kept.entity)))
+        .map(|kept| (comparer.of_kind(&kept.entity.kind.name, kept.id), Parent::of(&kept.entity)))
         .collect()
 }
 
@@ -194,8 +196,8 @@ pub(super) fn reference_id(body: &Value, field: &str) -> Option<Uuid> {
 struct Builder<'a, 'c> {
     comparer: &'c Comparer<'a>,
     final_ids: Vec<Option<Uuid>>,
-    new_ids: HashMap<Uuid, usize>,
-    parents: HashMap<Uuid, Parent>,
+    new_ids: HashMap<OfKind, usize>,
+    parents: HashMap<OfKind, Parent>,
 }
 
 impl Builder<'_, '_> {
@@ -285,24 +287,29 @@ impl Builder<'_, '_> {
     }
 
     /// What a referenced entity is called: in the files (`new`), or on the control plane.
-    fn parent(&self, id: Uuid, new: bool) -> Option<Parent> {
-        let wanted = match self.comparer.known.get(&id) {
+    fn parent(&self, kind: &str, id: Uuid, new: bool) -> Option<Parent> {
+        let entity = self.comparer.of_kind(kind, id);
+        let wanted = match self.comparer.known.get(&entity) {
             Some(Known::Wanted(at)) => Some(*at),
-            _ => self.new_ids.get(&id).copied(),
+            _ => self.new_ids.get(&entity).copied(),
         };
-        let held = self.parents.get(&id);
+        let held = self.parents.get(&entity);
         match (wanted.and_then(|at| self.comparer.desired.entities.get(at)), held) {
             (Some(entity), held) if new || held.is_none() => Some(Parent::of(entity)),
             (_, Some(held)) => Some(Parent { word: held.word.clone(), name: held.name.clone() }),
             (Some(entity), None) => Some(Parent::of(entity)),
-            (None, None) => None,
+            // It is outside the scope.
+            (None, None) => {
+                let word = self.comparer.schemas.kind(kind)?.report.word.clone();
+                Some(Parent { word, name: None })
+            }
         }
     }
 
     fn collect_names(&self, entity: &Entity, body: &Value, new: bool, names: &mut BTreeMap<Uuid, Name>) {
-        for (field, _) in entity.kind.record.foreign() {
+        for (field, kind) in entity.kind.record.foreign() {
             if let Some(id) = reference_id(body, &field.name)
-                && let Some(name) = self.parent(id, new).and_then(|parent| parent.name)
+                && let Some(name) = self.parent(kind, id, new).and_then(|parent| parent.name)
             {
                 names.entry(id).or_insert(name);
             }
@@ -312,17 +319,10 @@ impl Builder<'_, '_> {
     /// `named` is the body that names the entity, as its file writes it; `body` the whole one, for its owners.
     fn label(&self, kind: &Arc<schema::Kind>, named: &Value, body: &Value, id: Uuid, new: bool) -> String {
         label::full(kind, named, id, |field| {
-            if !is_foreign(kind, field) {
-                return None;
-            }
+            let (_, reference) = kind.record.foreign().find(|(foreign, _)| *foreign.name == *field)?;
             let id = reference_id(body, field)?;
-            let parent = self.parent(id, new);
-            let word = parent.as_ref().map(|parent| parent.word.clone()).unwrap_or_default();
-            Some(Owner {
-                word,
-                name: parent.and_then(|parent| parent.name).map(|name| label::word(&name.value)),
-                id,
-            })
+            let Parent { word, name } = self.parent(reference, id, new)?;
+            Some(Owner { word, name: name.map(|name| label::word(&name.value)), id })
         })
     }
 }

@@ -15,6 +15,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// An entity: the place of its kind among the kinds, and its id, which entities of other kinds may have as well.
+pub(super) type OfKind = (usize, Uuid);
+
 /// What is known of an entity that the files ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
@@ -81,10 +84,10 @@ pub struct Comparer<'a> {
     shelves: Vec<Shelf>,
     shelf_of: HashMap<Box<str>, usize>,
     pub(super) slots: Vec<Slot>,
-    desired_ids: HashMap<Uuid, usize>,
+    desired_ids: HashMap<OfKind, usize>,
     /// What the files reference by id: it is never deleted, whoever owns it.
     referenced: HashSet<Uuid>,
-    pub(super) known: HashMap<Uuid, Known>,
+    pub(super) known: HashMap<OfKind, Known>,
     pub(super) kept: Vec<Kept>,
     /// What was looked up outside the scope.
     pub(super) answers: Vec<Entity>,
@@ -137,11 +140,12 @@ impl<'a> Comparer<'a> {
             if skipped {
                 continue;
             }
-            if let Some(shelf) = shelf_of.get(&entity.kind.name).and_then(|at| shelves.get_mut(*at)) {
+            let Some(at) = shelf_of.get(&entity.kind.name).copied() else { continue };
+            if let Some(shelf) = shelves.get_mut(at) {
                 shelf.desired.push(n);
             }
             if let Some(id) = entity.id {
-                desired_ids.insert(id, n);
+                desired_ids.insert((at, id), n);
             }
             for reference in entity.references.values() {
                 match &reference.target {
@@ -218,9 +222,18 @@ impl<'a> Comparer<'a> {
         super::build::plan(self, ids)
     }
 
-    /// Whether an entity of this id is on the control plane or in the files.
-    pub(super) fn exists(&self, id: Uuid) -> bool {
-        self.known.contains_key(&id) || self.desired_ids.contains_key(&id)
+    /// Whether an entity of this kind and id is on the control plane or in the files.
+    pub(super) fn exists(&self, kind: &str, id: Uuid) -> bool {
+        let entity = self.of_kind(kind, id);
+        self.known.contains_key(&entity) || self.desired_ids.contains_key(&entity)
+    }
+
+    pub(super) fn of_kind(&self, kind: &str, id: Uuid) -> OfKind {
+        (self.shelf_of.get(kind).copied().unwrap_or(usize::MAX), id)
+    }
+
+    fn parent_known(&self, reference: &Reference) -> Option<Known> {
+        self.known.get(&self.of_kind(&reference.kind, self.held_id(reference)?)).copied()
     }
 
     fn is_ready(&self, at: usize) -> bool {
@@ -248,12 +261,12 @@ impl<'a> Comparer<'a> {
     /// Matches one held entity whose kind's parents are settled.
     fn take(&mut self, at: usize, entity: Entity) {
         let Some(id) = entity.id else { return };
-        if self.known.contains_key(&id) {
+        if self.known.contains_key(&(at, id)) {
             return;
         }
         self.find_names(&entity, id);
         if self.is_skipped(&entity) {
-            self.known.insert(id, Known::Skipped);
+            self.known.insert((at, id), Known::Skipped);
             return;
         }
         let owned = self.owns(&entity);
@@ -261,7 +274,7 @@ impl<'a> Comparer<'a> {
             self.held += 1;
         }
         self.make_index(at);
-        let found = match self.desired_ids.get(&id).copied().filter(|n| self.is_kind(*n, &entity.kind)) {
+        let found = match self.desired_ids.get(&(at, id)).copied() {
             Some(wanted) => Some((0, wanted)),
             None => self.find_by_key(at, &entity),
         };
@@ -287,17 +300,18 @@ impl<'a> Comparer<'a> {
     fn keep(&mut self, entity: Entity, id: Uuid, owned: bool) -> usize {
         let at = self.kept.len();
         let owned = owned && !self.is_looked_up(&entity) && !self.referenced.contains(&id);
+        self.known.insert(self.of_kind(&entity.kind.name, id), Known::Kept(at));
         self.kept.push(Kept { entity, id, owned, wanted: None });
-        self.known.insert(id, Known::Kept(at));
         at
     }
 
     /// A held entity is the one that is wanted: drops it when it is equal, otherwise keeps it.
     fn meet(&mut self, wanted: usize, entity: Entity, id: Uuid, owned: bool) {
-        if !owned && !self.options.adopt {
+        self.known.insert(self.of_kind(&entity.kind.name, id), Known::Wanted(wanted));
+        // What has no tags belongs to whoever's file holds it.
+        if !owned && !self.options.adopt && entity.kind.record.field("tags").is_some() {
             self.report_foreign(wanted, &entity, id);
             self.fill(wanted, Slot::Foreign(id));
-            self.known.insert(id, Known::Wanted(wanted));
             return;
         }
         let same = self
@@ -313,7 +327,6 @@ impl<'a> Comparer<'a> {
             Slot::Differs(at)
         };
         self.fill(wanted, slot);
-        self.known.insert(id, Known::Wanted(wanted));
     }
 
     fn fill(&mut self, wanted: usize, slot: Slot) {
@@ -448,7 +461,7 @@ impl<'a> Comparer<'a> {
                 if let Target::Entity(at) = reference.target {
                     return Some(format!("#{at}"));
                 }
-                self.wanted_id(reference).map(|id| self.parent_text(id))
+                self.wanted_id(reference).map(|id| self.parent_text(&reference.kind, id))
             },
         )
     }
@@ -458,12 +471,16 @@ impl<'a> Comparer<'a> {
             &entity.kind,
             key,
             |name| entity.body.get(name),
-            |name| self.held_id(entity.references.get(name)?).map(|id| self.parent_text(id)),
+            |name| {
+                let reference = entity.references.get(name)?;
+                self.held_id(reference).map(|id| self.parent_text(&reference.kind, id))
+            },
         )
     }
 
-    fn parent_text(&self, id: Uuid) -> String {
-        match (self.known.get(&id), self.desired_ids.get(&id)) {
+    fn parent_text(&self, kind: &str, id: Uuid) -> String {
+        let entity = self.of_kind(kind, id);
+        match (self.known.get(&entity), self.desired_ids.get(&entity)) {
             (Some(Known::Wanted(at)), _) | (None, Some(at)) => format!("#{at}"),
             _ => id.to_string(),
         }
@@ -500,36 +517,41 @@ impl<'a> Comparer<'a> {
         })
     }
 
-    fn is_kind(&self, wanted: usize, kind: &Kind) -> bool {
-        self.desired.entities.get(wanted).is_some_and(|entity| entity.kind.name == kind.name)
-    }
-
     fn is_skipped(&self, entity: &Entity) -> bool {
         let skip = &self.options.skip;
         !skip.is_empty()
             && (skip.contains(&entity.kind.name)
                 || entity.references.values().any(|reference| {
                     skip.contains(&*reference.kind)
-                        || self
-                            .held_id(reference)
-                            .is_some_and(|id| matches!(self.known.get(&id), Some(Known::Skipped)))
+                        || matches!(self.parent_known(reference), Some(Known::Skipped))
                 }))
     }
 
-    /// Whether an entity belongs to one of the files' scopes. Kinds without tags belong where their parents do.
+    /// Whether an entity belongs to one of the files' scopes. Kinds without tags belong where their parents do; parents
+    /// that lookup tags find count for nobody.
     fn owns(&self, entity: &Entity) -> bool {
         let scopes = &self.desired.info.scopes;
         if scopes.is_empty() {
             return true;
         }
         if entity.kind.record.field("tags").is_none() {
-            return entity.references.values().filter_map(|reference| self.held_id(reference)).all(|id| {
-                match self.known.get(&id) {
+            let parents: Vec<Option<Known>> = entity
+                .references
+                .values()
+                .filter(|reference| self.held_id(reference).is_some())
+                .map(|reference| self.parent_known(reference))
+                .collect();
+            let looked_up = |parent: &Option<Known>| {
+                let kept = |at: usize| self.kept.get(at).is_some_and(|kept| self.is_looked_up(&kept.entity));
+                matches!(parent, Some(Known::Kept(at)) if kept(*at))
+            };
+            let mut others = parents.iter().filter(|parent| !looked_up(parent)).peekable();
+            return (others.peek().is_some() || parents.is_empty())
+                && others.all(|parent| match parent {
                     Some(Known::Wanted(at)) => !matches!(self.slots.get(*at), Some(Slot::Foreign(_))),
                     Some(Known::Kept(at)) => self.kept.get(*at).is_some_and(|kept| kept.owned),
                     Some(Known::Skipped) | None => false,
-                }
-            });
+                });
         }
         let has = |tag: &String| has_tag(entity, tag);
         scopes.iter().any(|tags| tags.iter().all(has))

@@ -80,3 +80,17 @@ pub(super) fn each_id(value: &Value, found: &mut dyn FnMut(Uuid)) {
         _ => {}
     }
 }
+
+/// Calls `found` with the kind and id of each entity that a whole entity references: by foreign fields, by lists of
+/// links, and, of kinds that nothing says, by ids that stand anywhere else.
+pub(super) fn each_reference(kind: &Kind, body: &Value, found: &mut dyn FnMut(Option<&str>, Uuid)) {
+    for (name, value) in body.as_object().into_iter().flatten() {
+        if &**name == "id" {
+            continue;
+        }
+        let foreign = kind.record.foreign().find(|(field, _)| field.name == *name).map(|(_, to)| to);
+        let linked = || kind.record.links().find(|(field, ..)| field.name == *name).map(|(.., to)| to);
+        let to = foreign.or_else(linked);
+        each_id(value, &mut |id| found(to, id));
+    }
+}

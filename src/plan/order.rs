@@ -36,6 +36,9 @@ struct HandOver {
     via: Option<usize>,
 }
 
+/// Changes (indices) by the ids of their entities.
+type ById = HashMap<Uuid, Vec<usize>>;
+
 struct Graph {
     changes: Vec<Change>,
     /// For each change the changes that come before it, hand-overs and cascades not yet considered.
@@ -96,17 +99,45 @@ impl Graph {
         }
     }
 
+    /// The asked changes of a sort by the ids of their entities, which entities of several kinds may share.
+    fn asked_by_id(&self, action: Action) -> ById {
+        let mut out = ById::new();
+        for (n, change) in self.changes.iter().enumerate() {
+            if change.action == action && change.role == Role::Asked {
+                out.entry(change.id).or_default().push(n);
+            }
+        }
+        out
+    }
+
+    /// Of these changes those that concern the entity of this id, and of this kind where that is known.
+    fn among<'c>(
+        &'c self,
+        changes: &'c ById,
+        kind: Option<&'c str>,
+        id: Uuid,
+    ) -> impl Iterator<Item = usize> + 'c {
+        let found = changes.get(&id).into_iter().flatten().copied();
+        found.filter(move |at| {
+            let change = self.change(*at);
+            change.is_some_and(|change| kind.is_none_or(|kind| kind == &*change.kind.name))
+        })
+    }
+
+    /// The deletion that takes this deleted entity along.
+    fn cascading_parent(&self, change: &Change, body: &Value, deleted: &ById) -> Option<usize> {
+        change.kind.record.fields.iter().find_map(|field| match &field.ty {
+            Type::Foreign { reference, on_delete: OnDelete::Cascade, .. } => {
+                self.among(deleted, Some(reference), reference_id(body, &field.name)?).next()
+            }
+            _ => None,
+        })
+    }
+
     /// References: made before used, moved away or deleted before what they lead to goes.
     fn follow_references(&mut self, conflicts: &mut Vec<Diagnostic>) {
-        let of = |action: Action| -> HashMap<Uuid, usize> {
-            self.changes
-                .iter()
-                .enumerate()
-                .filter(|(_, change)| change.action == action && change.role == Role::Asked)
-                .map(|(n, change)| (change.id, n))
-                .collect()
-        };
-        let (created, deleted) = (of(Action::Create), of(Action::Delete));
+        let created = self.asked_by_id(Action::Create);
+        let deleted = self.asked_by_id(Action::Delete);
         let mut edges = Vec::new();
         let mut cascades = Vec::new();
         for (n, change) in self.changes.iter().enumerate() {
@@ -114,11 +145,9 @@ impl Graph {
                 continue;
             }
             if let Some(after) = &change.after {
-                keys::each_id(after, &mut |id| {
-                    if let Some(parent) = created.get(&id) {
-                        edges.push((*parent, n));
-                    }
-                    if let Some(gone) = deleted.get(&id).and_then(|at| self.changes.get(*at)) {
+                keys::each_reference(&change.kind, after, &mut |kind, id| {
+                    edges.extend(self.among(&created, kind, id).map(|parent| (parent, n)));
+                    for gone in self.among(&deleted, kind, id).filter_map(|at| self.changes.get(at)) {
                         conflicts.push(
                             Diagnostic::error(
                                 codes::DANGLING,
@@ -134,19 +163,18 @@ impl Graph {
             }
             let Some(body) = &change.before else { continue };
             let cascading = match change.action {
-                Action::Delete => cascading_parent(change, body, &deleted),
+                Action::Delete => self.cascading_parent(change, body, &deleted),
                 _ => None,
             };
             if let Some(parent) = cascading {
                 cascades.push((n, parent));
             }
-            keys::each_id(body, &mut |id| {
-                if let Some(parent) = deleted.get(&id)
-                    && Some(*parent) != cascading
-                    && !(change.action == Action::Delete && cascades_with(change, body, id))
-                {
-                    edges.push((n, *parent));
+            keys::each_reference(&change.kind, body, &mut |kind, id| {
+                if change.action == Action::Delete && cascades_with(change, body, kind, id) {
+                    return;
                 }
+                let parents = self.among(&deleted, kind, id).filter(|parent| Some(*parent) != cascading);
+                edges.extend(parents.map(|parent| (n, parent)));
             });
         }
         edges.into_iter().for_each(|(first, then)| self.precede(first, then));
@@ -159,19 +187,16 @@ impl Graph {
 
     /// What stays and references what goes would go with it, or would keep it from going.
     fn spare_held(&self, held: &[Held], conflicts: &mut Vec<Diagnostic>) {
-        let deleted: HashMap<Uuid, &Change> = self
-            .changes
-            .iter()
-            .filter(|change| change.action == Action::Delete)
-            .map(|change| (change.id, change))
-            .collect();
+        let deleted = self.asked_by_id(Action::Delete);
         for held in held {
             for field in &held.kind.record.fields {
-                let Type::Foreign { on_delete, .. } = &field.ty else { continue };
-                let gone = reference_id(&held.body, &field.name).and_then(|id| deleted.get(&id));
-                if let Some(gone) = gone.filter(|_| *on_delete != OnDelete::SetNull) {
-                    conflicts.push(in_the_way(gone, held, *on_delete));
+                let Type::Foreign { reference, on_delete, .. } = &field.ty else { continue };
+                if *on_delete == OnDelete::SetNull {
+                    continue;
                 }
+                let Some(id) = reference_id(&held.body, &field.name) else { continue };
+                let gone = self.among(&deleted, Some(reference), id).filter_map(|at| self.change(at));
+                conflicts.extend(gone.map(|gone| in_the_way(gone, held, *on_delete)));
             }
         }
     }
@@ -560,20 +585,11 @@ fn walk(next: &[Vec<usize>], start: usize, seen: &mut HashSet<usize>, out: &mut 
     }
 }
 
-/// The deletion that takes this deleted entity along.
-fn cascading_parent(change: &Change, body: &Value, deleted: &HashMap<Uuid, usize>) -> Option<usize> {
-    change.kind.record.fields.iter().find_map(|field| match &field.ty {
-        Type::Foreign { on_delete: OnDelete::Cascade, .. } => {
-            deleted.get(&reference_id(body, &field.name)?).copied()
-        }
-        _ => None,
-    })
-}
-
-/// Whether an entity goes when the one of this id goes.
-fn cascades_with(change: &Change, body: &Value, id: Uuid) -> bool {
+/// Whether an entity goes when the one of this kind and id goes.
+fn cascades_with(change: &Change, body: &Value, kind: Option<&str>, id: Uuid) -> bool {
     change.kind.record.fields.iter().any(|field| {
-        matches!(&field.ty, Type::Foreign { on_delete: OnDelete::Cascade, .. })
+        matches!(&field.ty, Type::Foreign { reference, on_delete: OnDelete::Cascade, .. }
+            if kind.is_none_or(|kind| kind == &**reference))
             && reference_id(body, &field.name) == Some(id)
     })
 }

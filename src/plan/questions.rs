@@ -67,7 +67,7 @@ impl Comparer<'_> {
             }
             for reference in entity.references.values() {
                 if let crate::model::Target::Id(id) = reference.target
-                    && !self.exists(id)
+                    && !self.exists(&reference.kind, id)
                     && let Some(kind) = self.schemas.kind(&reference.kind)
                 {
                     let (_, lookups) =

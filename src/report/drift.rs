@@ -1,6 +1,9 @@
-//! Who changed what since the last applied state, as text and JSON. Secrets are shown by their origins.
+//! Who changed what since the last applied state, as text, JSON, Markdown and GitHub's commands. Secrets are shown by
+//! their origins.
 
-use crate::plan::{Action, By, Drift, MadeFor};
+use super::github::command;
+use super::markdown::{LONGEST, escaped};
+use crate::plan::{Action, By, Drift, FieldDrift, MadeFor};
 use crate::value::Value;
 use serde::Serialize;
 use std::fmt::Write;
@@ -39,12 +42,7 @@ pub fn drift_text(found: &[(MadeFor, Vec<Drift>)]) -> String {
         for drift in drifts {
             let _ = writeln!(out, "{} {}: {}", drift.kind, drift.label, what(drift));
             for field in &drift.fields {
-                let shown = if field.live == field.file && !field.file.has_secret() {
-                    text(&field.file)
-                } else {
-                    format!("{} on the gateway, {} in the files", text(&field.live), text(&field.file))
-                };
-                let _ = writeln!(out, "  {} ({}): {shown}", field.name, side(field.by));
+                let _ = writeln!(out, "  {} ({}): {}", field.name, side(field.by), values(field));
             }
         }
     }
@@ -55,6 +53,72 @@ pub fn drift_text(found: &[(MadeFor, Vec<Drift>)]) -> String {
          Changed in both, in conflict: {conflict}"
     );
     out
+}
+
+/// A table of counts, and a row for each entity and field.
+pub fn drift_markdown(found: &[(MadeFor, Vec<Drift>)]) -> String {
+    let Summary { file, gateway, both, conflict } = Summary::of(found);
+    if file + gateway + both + conflict == 0 {
+        return "**No drift.** The gateway and the files are as they were applied.\n".to_owned();
+    }
+    let mut out = format!(
+        "**Drift: {file} changed in the files, {gateway} on the gateway, {both} in both, {conflict} in conflict**\n"
+    );
+    for (made_for, drifts) in found.iter().filter(|(_, drifts)| !drifts.is_empty()) {
+        if found.len() > 1 {
+            let _ = writeln!(out, "\n### {}", escaped(&made_for.name()));
+        }
+        out.push_str("\n| entity | what happened | field | changed by | on the gateway | in the files |\n|---|---|---|---|---|---|\n");
+        let mut left_out = 0;
+        for drift in drifts {
+            let entity = format!("{} {}", drift.kind, drift.label);
+            let mut rows = format!("| {} | {} | | | | |\n", escaped(&entity), what(drift));
+            for field in &drift.fields {
+                let cells =
+                    [&field.name, side(field.by), &text(&field.live), &text(&field.file)].map(escaped);
+                let _ = writeln!(rows, "| | | {} |", cells.join(" | "));
+            }
+            if out.len() + rows.len() > LONGEST {
+                left_out += 1;
+            } else {
+                out.push_str(&rows);
+            }
+        }
+        if left_out > 0 {
+            let _ = writeln!(
+                out,
+                "\n{left_out} more entities are left out here, because the table would be too long."
+            );
+        }
+    }
+    out
+}
+
+/// An annotation for each entity, a line each: a conflict is an error, what the gateway changed a warning.
+pub fn drift_github(found: &[(MadeFor, Vec<Drift>)]) -> String {
+    let annotation = |drift: &Drift| {
+        let level = match drift.by {
+            By::Conflict => "error",
+            By::Gateway => "warning",
+            By::File | By::Both => "notice",
+        };
+        let fields: Vec<String> = drift
+            .fields
+            .iter()
+            .map(|field| format!("\n{} ({}): {}", field.name, side(field.by), values(field)))
+            .collect();
+        let message = format!("{} {}: {}{}", drift.kind, drift.label, what(drift), fields.concat());
+        command(level, None, "foredeck", &message)
+    };
+    found.iter().flat_map(|(_, drifts)| drifts).map(annotation).collect()
+}
+
+fn values(field: &FieldDrift) -> String {
+    if field.live == field.file && !field.file.has_secret() {
+        text(&field.file)
+    } else {
+        format!("{} on the gateway, {} in the files", text(&field.live), text(&field.file))
+    }
 }
 
 /// One document: a list of control planes with their entities, and a summary.

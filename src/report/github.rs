@@ -42,7 +42,7 @@ fn of_problem(problem: &Diagnostic) -> String {
     command(level, problem.place.as_ref(), &problem.code.to_string(), &problem.message)
 }
 
-fn command(level: &str, place: Option<&Place>, title: &str, message: &str) -> String {
+pub(super) fn command(level: &str, place: Option<&Place>, title: &str, message: &str) -> String {
     let mut out = format!("::{level} title={}", property(title));
     if let Some(place) = place {
         let _ = write!(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// GitHub takes comments of up to 65,536 characters; what follows the last whole entity must fit too.
-const LONGEST: usize = 60_000;
+pub(super) const LONGEST: usize = 60_000;
 
 /// The sections: which changes, and where their entities are.
 const SECTIONS: [(Action, &str); 3] = [
@@ -132,7 +132,7 @@ fn fence(body: &str) -> String {
 }
 
 /// Text that is no markup, in one line.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -11,7 +11,7 @@ mod markdown;
 mod text;
 
 pub use diff::{Line, Mark};
-pub use drift::{drift_json, drift_text};
+pub use drift::{drift_github, drift_json, drift_markdown, drift_text};
 pub use fingerprint::Fingerprints;
 pub use github::github;
 pub use json::{JsonOptions, json};

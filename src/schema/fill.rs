@@ -178,6 +178,17 @@ pub fn strip_defaults(schemas: &Schemas, kind: &Kind, body: &mut Value) {
     }
 }
 
+/// Takes these fields out of a body where they have their defaults.
+pub fn strip_default_fields(schemas: &Schemas, kind: &Kind, body: &mut Value, names: &[Box<str>]) {
+    let view = View::of(schemas, kind, body);
+    let Some(members) = body.as_object_mut() else { return };
+    for field in view.fields().filter(|field| names.contains(&field.name)) {
+        if members.get(&field.name).is_some_and(|value| is_what_is_filled_in(field, value)) {
+            members.remove(&field.name);
+        }
+    }
+}
+
 fn strip(view: View<'_>, members: &mut Map) {
     for field in view.fields() {
         let Some(value) = members.get_mut(&*field.name) else { continue };

@@ -34,11 +34,11 @@ pub use check::{Mode, check, check_as, is_reference_text, is_vault_reference, su
 pub use checks::normalize_path;
 pub use conceal::conceal;
 pub use faults::kong_error;
-pub use fill::{canonical, fill_defaults, generate, strip_defaults};
+pub use fill::{canonical, fill_defaults, generate, strip_default_fields, strip_defaults};
 pub use host::{HostKind, HostPort, parse_host};
 pub use lua_pattern::Pattern;
 pub use notation::SchemaError;
-pub use shorthand::{expand_shorthands, hide_shorthands, show_shorthands};
+pub use shorthand::{expand_shorthands, hide_shorthands, said_beside, show_shorthands};
 pub use types::{
     AlsoIn, Check, Deprecation, EntityCheck, Field, FileWords, Flavor, Kind, OnDelete, PluginSchema, Record,
     ReportWords, Shorthand, Subschema, Type, Variants, Violation, ViolationKind,

@@ -488,6 +488,7 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
             bare_references: flag(file, "bare_references"),
             custom_entity: flag(file, "custom_entity"),
             also: also(file),
+            brief_in: brief_in(file),
         },
         report: ReportWords {
             word: text(report, "word").unwrap_or_else(|| name.into()),
@@ -529,6 +530,11 @@ fn also(file: &JsonMap<String, Json>) -> Vec<AlsoIn> {
         })
     };
     file.get("also").and_then(Json::as_array).into_iter().flatten().filter_map(item).collect()
+}
+
+fn brief_in(file: &JsonMap<String, Json>) -> Vec<(Box<str>, Vec<Box<str>>)> {
+    let parents = file.get("brief_in").and_then(Json::as_object).into_iter().flatten();
+    parents.map(|(parent, fields)| (parent.as_str().into(), texts(Some(fields)))).collect()
 }
 
 fn subschema(kind: &JsonMap<String, Json>, words: &JsonMap<String, Json>) -> Outcome<Subschema> {

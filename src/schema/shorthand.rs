@@ -20,6 +20,19 @@ pub fn expand_shorthands(schemas: &Schemas, kind: &Kind, body: &mut Value) -> Ve
     faults.into_violations()
 }
 
+/// The fields of a body that stand beside a shorthand for several fields (`url`); `None` where there is none.
+/// In a state file they win over what the shorthand says of them, at the Admin API they do not.
+pub fn said_beside(kind: &Kind, body: &Value) -> Option<Value> {
+    let wide = |shorthand: &&Shorthand| {
+        shorthand.expand.is_some() && kind.record.field(&shorthand.field.name).is_none()
+    };
+    let shorthand =
+        kind.record.shorthands.iter().filter(wide).find(|it| body.get(&it.field.name).is_some())?;
+    let mut said = body.clone();
+    said.remove(&shorthand.field.name);
+    Some(said)
+}
+
 fn expand(view: View<'_>, members: &mut Map, faults: &mut Members) {
     for shorthand in &view.base.shorthands {
         if members.contains_key(&*shorthand.field.name)

@@ -366,6 +366,9 @@ pub struct FileWords {
     pub custom_entity: bool,
     /// Other lists that say the same: memberships as `consumers[].groups` and `consumer_groups[].consumers`.
     pub also: Vec<AlsoIn>,
+    /// The kinds in whose entities a nested item does not say fields that have their defaults, and the fields:
+    /// decK refuses them there.
+    pub brief_in: Vec<(Box<str>, Vec<Box<str>>)>,
 }
 
 /// A list, nested in entities of another kind, whose items only name what a foreign field points to.

@@ -77,6 +77,18 @@ fn drift_tells_who_changed_what() {
     let text = run(&["gateway", "drift", "kong.yaml"], 2);
     assert!(text.stdout.contains("service gone: removed on the gateway"), "{}", text.stdout);
     assert!(text.stdout.contains("port (gateway): 8080 on the gateway, 80 in the files"), "{}", text.stdout);
+    let table = run(&["gateway", "drift", "kong.yaml", "--format", "markdown"], 2);
+    assert!(table.stdout.contains("| | | port | gateway | 8080 | 80 |"), "{}", table.stdout);
+    let summary = folder.path().join("summary.md").display().to_string();
+    let in_job = [env[0], ("GITHUB_STEP_SUMMARY", summary.as_str())];
+    let notes =
+        gateway.run(&folder, &["gateway", "drift", "kong.yaml", "--format", "github"], &in_job).expect(2);
+    assert!(
+        notes.stdout.contains("::warning title=foredeck::service gone: removed on the gateway"),
+        "{notes:?}"
+    );
+    assert_eq!(std::fs::read_to_string(&summary).unwrap(), table.stdout);
+    assert!(!table.all().contains("hush") && !notes.all().contains("hush"));
     assert!(!text.all().contains("hush") && !drift.to_string().contains("hush"), "{}", text.all());
 
     folder.write("base.yaml", STATE);

@@ -96,3 +96,31 @@ fn what_goes_with_a_parent_counts_as_deleted() {
     assert!(run("99%").expect(1).stderr.contains("E0401"));
     run("3").expect(0);
 }
+
+#[test]
+fn a_membership_belongs_to_the_consumers_file_where_the_group_is_looked_up() {
+    let gateway = Gateway::start();
+    let shared =
+        "_format_version: \"3.0\"\n_info: {select_tags: [shared]}\nconsumer_groups: [{name: gold}]\n";
+    let mine = |groups: &str| {
+        format!(
+            "_format_version: \"3.0\"\n_info: {{select_tags: [mine], default_lookup_tags: {{consumer_groups: [shared]}}}}\n\
+             consumers: [{{username: ann{groups}}}]\n"
+        )
+    };
+    let folder = Folder::with("shared.yaml", shared);
+    folder.write("mine.yaml", &mine(", groups: [{name: gold}]"));
+    folder.write("left.yaml", &mine(""));
+    let members = || {
+        let list =
+            http("GET", &format!("{}/consumer_groups/gold/consumers", gateway.admin), &[], &Json::Null);
+        list.json()["consumers"].as_array().map(Vec::len)
+    };
+    for file in ["shared.yaml", "mine.yaml", "shared.yaml"] {
+        gateway.run(&folder, &["gateway", "sync", file], &[]).expect(0);
+        gateway.run(&folder, &["gateway", "diff", file, "--non-zero-exit-code"], &[]).expect(0);
+    }
+    assert_eq!(members(), Some(1));
+    gateway.run(&folder, &["gateway", "sync", "left.yaml"], &[]).expect(0);
+    assert_eq!(members(), Some(0));
+}

@@ -2,6 +2,7 @@
 
 use super::super::{Context, Exit, Outcome};
 use super::flags::{Inputs, Requests, Scope};
+use super::output::step_summary;
 use super::planning::{Job, Passwords, Planning, Purpose, Shape, fresh_ids};
 use crate::apply::Command;
 use crate::report;
@@ -22,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     base: Vec<String>,
 
-    /// Format of the result: text or json
+    /// Format of the result: text, json, markdown or github
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", hide_possible_values = true)]
     format: Format,
 }
@@ -34,6 +35,10 @@ enum Format {
     Text,
     /// One JSON document for programs.
     Json,
+    /// Markdown for the comment of a pull request.
+    Markdown,
+    /// Annotations, and the summary of the job, of a GitHub workflow.
+    Github,
 }
 
 /// Says who changed what since the last applied state.
@@ -56,6 +61,11 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
     context.console.out(&match args.format {
         Format::Text => report::drift_text(&found),
         Format::Json => report::drift_json(&found),
+        Format::Markdown => report::drift_markdown(&found),
+        Format::Github => report::drift_github(&found),
     });
+    if args.format == Format::Github {
+        step_summary(context, &report::drift_markdown(&found))?;
+    }
     Ok(if drifted { Exit::Differences } else { Exit::Success })
 }

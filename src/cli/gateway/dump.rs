@@ -76,7 +76,11 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
     exclusive(("--sanitize", args.sanitize), ("--secrets", !plain))?;
     no_overrides(args.consumer_group_policy_overrides)?;
     if !args.all_workspaces {
-        one(args, context, args.workspace.as_deref(), &args.output_file).await?;
+        let mut file = args.output_file.clone();
+        if file != "-" && Path::new(&file).extension().is_none() {
+            file = format!("{file}.{}", args.extension());
+        }
+        one(args, context, args.workspace.as_deref(), &file).await?;
         return Ok(Exit::Success);
     }
     let session = Session::open(context, &args.requests, Aim::new(context, None, None)).await?;

@@ -152,7 +152,7 @@ impl<'a> Printer<'a> {
             Format::Github => {
                 console.out(&diagnostics::render(problems, sources, diagnostics::Format::Github, false));
                 console.out(&report::github(plan, fates));
-                self.step_summary(&report::markdown(plan, fates, &self.fingerprints))?;
+                step_summary(self.context, &report::markdown(plan, fates, &self.fingerprints))?;
             }
         }
         Ok(())
@@ -174,18 +174,18 @@ impl<'a> Printer<'a> {
             Format::Github => {
                 let Failure { problems, sources, .. } = &failure;
                 console.out(&diagnostics::render(problems, sources, diagnostics::Format::Github, false));
-                self.step_summary(&report::failure_markdown(problems))?;
+                step_summary(self.context, &report::failure_markdown(problems))?;
             }
         }
         Ok(failure.exit)
     }
+}
 
-    /// Adds Markdown to the summary of the GitHub job that this runs in, if it runs in one.
-    fn step_summary(&self, markdown: &str) -> Result<(), Failure> {
-        match self.context.environment.get(STEP_SUMMARY).filter(|path| !path.is_empty()) {
-            Some(path) => files::append(Path::new(path), markdown),
-            None => Ok(()),
-        }
+/// Adds Markdown to the summary of the GitHub job that this runs in, if it runs in one.
+pub fn step_summary(context: &Context, markdown: &str) -> Result<(), Failure> {
+    match context.environment.get(STEP_SUMMARY).filter(|path| !path.is_empty()) {
+        Some(path) => files::append(Path::new(path), markdown),
+        None => Ok(()),
     }
 }
 

@@ -109,8 +109,14 @@ impl<'c, 'a> Bodies<'c, 'a> {
         }
         made.entity.body = Value::Object(body);
         self.merge_config(draft, &layers, variant, &mut made);
+        let said = schema::said_beside(&kind, &made.entity.body);
         self.merge_defaults(draft, &layers, variant, &mut made);
         made.faults = schema::expand_shorthands(self.schemas, &kind, &mut made.entity.body);
+        for (name, value) in said.iter().filter_map(Value::as_object).flatten() {
+            if !value.is_null() {
+                made.entity.body.set(name, value.clone());
+            }
+        }
         self.conceal(draft, &layers, variant, &mut made, sources);
         self.add_tags(draft, &mut made.entity.body);
         made

@@ -1,6 +1,7 @@
 //! Single cases: identity, references, hand-overs, scopes.
 
 use super::support::*;
+use crate::model::State;
 use serde_json::json;
 
 #[test]
@@ -145,4 +146,34 @@ fn what_did_not_change_does_not_show() {
     let plan = planned(&current, &state(plugin(6)));
     let before = plan.changes[0].before.as_ref().unwrap();
     assert!(before.get("config").unwrap().get("redis_host").is_none(), "{before}");
+}
+
+#[test]
+fn entities_of_several_kinds_may_share_an_id() {
+    let files = json!([
+        ["services", {"id": 7, "name": "shop", "host": "h.test"}],
+        ["consumers", {"id": 7, "username": "ann"}],
+        ["plugins", {"id": 7, "name": "key-auth", "service": 0}],
+        ["plugins", {"id": 8, "name": "rate-limiting", "config": {"minute": 5}, "consumer": 1}],
+    ]);
+    assert_eq!(
+        outline(&planned(&State::default(), &state(files.clone()))),
+        [
+            "create consumer ann",
+            "create service shop",
+            "create plugin key-auth for service shop after [1]",
+            "create plugin rate-limiting for consumer ann after [0]",
+        ]
+    );
+    let current = held(files.clone());
+    assert_eq!(outline(&planned(&current, &state(files))), [""; 0]);
+    let rest = json!([["services", {"id": 7, "name": "shop", "host": "h.test"}]]);
+    assert_eq!(
+        outline(&planned(&current, &state(rest))),
+        [
+            "delete plugin key-auth for service shop",
+            "delete plugin rate-limiting for consumer ann with 2",
+            "delete consumer ann",
+        ]
+    );
 }
