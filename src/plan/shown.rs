@@ -22,8 +22,7 @@ impl Change {
         let mut after = self.after.clone()?;
         if let Some(before) = &self.before {
             links::leave_supplied(schemas, &self.kind, &mut after, before);
-            if !self.kind.addressed_by.is_empty() {
-                // It is patched, so that what it is to lose must be said.
+            if keeps_the_unsaid(&self.kind) {
                 return Some(without_own(&self.kind, after));
             }
         }
@@ -37,6 +36,9 @@ impl Change {
             schema::expand_shorthands(schemas, &self.kind, &mut body);
             if let Some(members) = body.as_object_mut() {
                 members.retain(|name, _| &**name == "id" || self.kind.record.field(name).is_some());
+            }
+            if keeps_the_unsaid(&self.kind) {
+                return without_own(&self.kind, body);
             }
             sendable(schemas, &self.kind, body)
         })
@@ -96,6 +98,12 @@ impl Change {
         }
         value
     }
+}
+
+/// Whether gateways keep what a write does not name, so that what an entity is to lose must be said, defaults too:
+/// those that are found below a parent alone.
+fn keeps_the_unsaid(kind: &Kind) -> bool {
+    kind.only_under.is_some() || !kind.addressed_by.is_empty()
 }
 
 fn sendable(schemas: &Schemas, kind: &Kind, mut body: Value) -> Value {

@@ -114,7 +114,7 @@ fn a_membership_belongs_to_the_consumers_file_where_the_group_is_looked_up() {
     let members = || {
         let list =
             http("GET", &format!("{}/consumer_groups/gold/consumers", gateway.admin), &[], &Json::Null);
-        list.json()["consumers"].as_array().map(Vec::len)
+        list.json()["data"].as_array().map(Vec::len)
     };
     for file in ["shared.yaml", "mine.yaml", "shared.yaml"] {
         gateway.run(&folder, &["gateway", "sync", file], &[]).expect(0);
