@@ -1,6 +1,7 @@
 //! The built-in gateway: a store, an Admin API, a Konnect API and a proxy that stand in for Kong.
 //!
-//! The proxy executes what the store holds and reads it when a request asks. What does not live here: what Kong accepts (`schema`) and how state files are read.
+//! The proxy executes what the store holds and reads it when a request asks. What does not live here: what Kong
+//! accepts (`schema`) and how state files are read (`document`).
 
 pub mod admin;
 mod entities;

@@ -207,12 +207,9 @@ async fn exchange_http1(
 ) -> Result<Response<Body>, Unsent> {
     let copy = request.body().at_hand();
     wire.begin(&mut request);
-    let answered = poll_fn(|cx| match wire.poll_head(cx) {
-        Poll::Ready(answered) => Poll::Ready(Some(answered)),
-        Poll::Pending => patience.poll(cx).map(|()| None),
-    });
+    let answered = patience.wait(|cx| wire.poll_head(cx)).await;
     let target = || peer.address.to_string();
-    let reason = match answered.await {
+    let reason = match answered {
         Some(Ok(head)) => {
             let (mut head, ()) = head.into_parts();
             if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -244,12 +241,9 @@ async fn exchange_http2(
     mut patience: Patience,
 ) -> Result<Response<Body>, Unsent> {
     let mut sending = std::pin::pin!(sender.try_send_request(*request));
-    let answered = poll_fn(|cx| match sending.as_mut().poll(cx) {
-        Poll::Ready(answered) => Poll::Ready(Some(answered)),
-        Poll::Pending => patience.poll(cx).map(|()| None),
-    });
+    let answered = patience.wait(|cx| sending.as_mut().poll(cx)).await;
     let target = || peer.address.to_string();
-    let (reason, request) = match answered.await {
+    let (reason, request) = match answered {
         Some(Ok(response)) => {
             shelf.keep(Wire::Http2(sender), Patience::default());
             let (head, incoming) = response.into_parts();
@@ -342,6 +336,15 @@ struct Patience {
 impl Patience {
     fn begin(&mut self, limit: Duration, progress: Option<Progress>) {
         (self.limit, self.until, self.progress) = (limit, None, progress);
+    }
+
+    /// What is waited for, or `None` when the wait is over before.
+    async fn wait<T>(&mut self, mut awaited: impl FnMut(&mut TaskContext<'_>) -> Poll<T>) -> Option<T> {
+        poll_fn(|cx| match awaited(cx) {
+            Poll::Ready(awaited) => Poll::Ready(Some(awaited)),
+            Poll::Pending => self.poll(cx).map(|()| None),
+        })
+        .await
     }
 
     /// Ready when it is over.

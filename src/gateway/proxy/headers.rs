@@ -116,8 +116,8 @@ pub fn is_own(name: &HeaderName) -> bool {
 /// Makes an upstream's headers fit for the client's connection.
 pub fn inbound(headers: &mut HeaderMap, upgraded: bool, trailers: bool) {
     // One look at each is cheaper than a search for everything that may have to go.
-    let stays = |name: &HeaderName| belongs_to_connection(name) || is_for_server(name);
-    let own: Vec<HeaderName> = headers.keys().filter(|name| stays(name)).cloned().collect();
+    let suspect = |name: &HeaderName| belongs_to_connection(name) || is_for_server(name);
+    let own: Vec<HeaderName> = headers.keys().filter(|name| suspect(name)).cloned().collect();
     let named: Vec<HeaderName> = match own.contains(&CONNECTION) {
         true => named_by_connection(headers).collect(),
         false => Vec::new(),

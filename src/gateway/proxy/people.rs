@@ -65,7 +65,8 @@ impl People {
         let mut groups = HashMap::new();
         rows.values("consumer_groups", |uuid, row, _| {
             if let Some(id) = views::text(row, "id") {
-                groups.insert(uuid, ConsumerGroup { id, name: views::text(row, "name").unwrap_or_default() });
+                let name = views::text(row, "name").unwrap_or_default();
+                groups.insert(uuid, ConsumerGroup { id, uuid, name });
             }
         })?;
         let mut memberships: HashMap<Uuid, Vec<ConsumerGroup>> = HashMap::new();
@@ -92,6 +93,7 @@ impl People {
                 groups: groups.into(),
                 acl_groups: acls.remove(&uuid).unwrap_or_default().into(),
                 row: Text::new(text),
+                uuid,
                 id,
             });
             if let Some(username) = &consumer.username {

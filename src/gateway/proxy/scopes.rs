@@ -142,8 +142,7 @@ impl Table {
         let Some(consumer) = consumer.filter(|_| self.for_consumers) else {
             return wide(&[both, route, service, nothing]);
         };
-        let id = Uuid::try_parse(&consumer.id).ok();
-        let own = |places: &[Option<Place>]| id.and_then(|_| self.at(places, id, None));
+        let own = |places: &[Option<Place>]| self.at(places, Some(consumer.uuid), None);
         own(&[both])
             .or_else(|| self.for_groups(consumer, &[both]))
             .or_else(|| own(&[route, service]))
@@ -167,8 +166,7 @@ impl Table {
 
     fn for_groups(&self, consumer: &Consumer, places: &[Option<Place>]) -> Option<&Arc<Configured>> {
         places.iter().find_map(|place| {
-            let groups = consumer.groups.iter().filter_map(|group| Uuid::try_parse(&group.id).ok());
-            groups.into_iter().find_map(|group| self.at(&[*place], None, Some(group)))
+            consumer.groups.iter().find_map(|group| self.at(&[*place], None, Some(group.uuid)))
         })
     }
 }

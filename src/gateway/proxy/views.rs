@@ -138,6 +138,8 @@ pub struct Consumer {
     pub username: Option<Box<str>>,
     /// Its id elsewhere.
     pub custom_id: Option<Box<str>>,
+    /// Its id in binary, by which plugins are found.
+    pub uuid: Uuid,
     /// The consumer groups it belongs to: ids, and names, sorted by name.
     pub groups: Box<[ConsumerGroup]>,
     /// The ACL groups it belongs to.
@@ -151,6 +153,8 @@ pub struct Consumer {
 pub struct ConsumerGroup {
     /// Its id.
     pub id: Box<str>,
+    /// Its id in binary.
+    pub uuid: Uuid,
     /// Its name.
     pub name: Box<str>,
 }

@@ -15,6 +15,21 @@ use std::collections::VecDeque;
 const SMALL: usize = 8 * 1024;
 /// What a header takes, roughly.
 const HEADER: usize = 40;
+/// Headers that may not stand behind a body (RFC 9110, 6.5.1).
+const BEFORE_BODY: [HeaderName; 12] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    HOST,
+    MAX_FORWARDS,
+    SET_COOKIE,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+];
 
 /// A request's body that is not yet sent to its end.
 pub(super) struct Sending {
@@ -110,7 +125,7 @@ impl Sending {
                 {
                     let refused: Vec<HeaderName> = trailers
                         .keys()
-                        .filter(|name| !named.contains(name) || !may_follow(name))
+                        .filter(|name| !named.contains(name) || BEFORE_BODY.contains(name))
                         .cloned()
                         .collect();
                     refused.iter().for_each(|name| drop(trailers.remove(name)));
@@ -122,13 +137,6 @@ impl Sending {
             }
         }
     }
-}
-
-/// Whether a header may stand behind a body.
-fn may_follow(name: &HeaderName) -> bool {
-    ![AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE]
-        .contains(name)
-        && ![HOST, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING].contains(name)
 }
 
 fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
