@@ -107,6 +107,8 @@ pub mod codes {
         SHADOWED_ROUTE = "W0104" "shadowed-route";
         /// Shared plugin settings that no plugin uses.
         UNUSED_CONFIG = "W0201" "unused-plugin-config";
+        /// A reference to a secret of a vault that the files do not hold.
+        UNKNOWN_VAULT = "W0202" "unknown-vault";
         /// A secret written in clear into a state file.
         CLEAR_SECRET = "W0301" "secret-in-clear";
     }

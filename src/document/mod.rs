@@ -28,7 +28,7 @@ pub use source::env_file;
 pub use template::{Expanded, Template};
 pub use text::{Span, Text};
 
-use crate::diagnostics::{Diagnostic, SourceMap, codes};
+use crate::diagnostics::{Diagnostic, Place, SourceMap, codes};
 use crate::model::State;
 use crate::schema::{Schemas, is_reference_text, plugin_lists};
 use std::collections::BTreeSet;
@@ -151,6 +151,28 @@ impl Documents {
     /// The files that could be read, in order.
     pub fn documents(&self) -> &[Document] {
         &self.documents
+    }
+
+    /// The keys of the lists at the top of the files that are not empty, and where each stands.
+    pub fn lists(&self) -> impl Iterator<Item = (&str, Place)> {
+        self.documents.iter().flat_map(|document| {
+            let lists = document.root.members().iter().filter(|member| !member.value.items().is_empty());
+            lists.map(|member| (&*member.key, document.text.place(member.span)))
+        })
+    }
+
+    /// Where the entities of a list at the top first have a member of this name.
+    pub fn first_member(&self, list: &str, name: &str) -> Option<Place> {
+        self.documents.iter().find_map(|document| {
+            let items = document.root.get(list).map_or(&[][..], Node::items);
+            let found = items.iter().find_map(|item| item.member(name))?;
+            Some(document.text.place(found.span))
+        })
+    }
+
+    /// Whether all files could be read and say nothing at all.
+    pub fn say_nothing(&self) -> bool {
+        !self.incomplete && self.documents.iter().all(|document| document.root.members().is_empty())
     }
 
     /// The names of the plugins that the files use, for asking a gateway for their schemas.

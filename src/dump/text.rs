@@ -122,13 +122,6 @@ mod tests {
     }
 
     #[test]
-    fn long_text_stays_on_its_line() {
-        let long = "word ".repeat(60).trim_end().to_owned();
-        let yaml = yaml(&Value::from(json!({"a": long})));
-        assert_eq!(yaml.trim_end().lines().count(), 1, "{yaml}");
-    }
-
-    #[test]
     fn pieces_of_json_are_what_a_whole_would_be() {
         let whole = json!({"_format_version": "3.0", "routes": [{"paths": ["/a", "/b"]}, {"name": "x\ny"}], "services": [{}]});
         let mut out = Vec::new();

@@ -1,7 +1,6 @@
 //! YAML laid out byte for byte as decK's users know it: two spaces a level, lists not indented below their key,
-//! quotes only where a reader of YAML 1.1 would take the text for something else, line breaks as literal blocks.
-//!
-//! Long lines stay whole: folding them would make every edit of one a change of many lines.
+//! quotes only where a reader of YAML 1.1 would take the text for something else, line breaks as literal blocks, and long
+//! lines broken at the first space behind the 80th column.
 
 use crate::value::{Map, Value};
 use regex::Regex;
@@ -15,11 +14,11 @@ pub(super) fn yaml(tree: &Value) -> String {
         Value::Array(items) if !items.is_empty() => sequence(items, 0, &mut out),
         // A block that stands alone has nothing to be indented against.
         Value::String(value) => {
-            out.push_str(&text(value, None));
+            push_text(value, None, &mut out);
             out.push('\n');
         }
         other => {
-            out.push_str(&scalar(other, 0));
+            push_scalar(other, 0, &mut out);
             out.push('\n');
         }
     }
@@ -32,7 +31,7 @@ fn mapping(members: &Map, indent: usize, out: &mut String) {
         if n > 0 {
             push_indent(indent, out);
         }
-        out.push_str(&text(key, None));
+        push_text(key, None, out);
         out.push(':');
         match value.exposed() {
             Value::Object(inner) if !inner.is_empty() => {
@@ -47,7 +46,7 @@ fn mapping(members: &Map, indent: usize, out: &mut String) {
             }
             other => {
                 out.push(' ');
-                out.push_str(&scalar(other, indent + 2));
+                push_scalar(other, indent + 2, out);
                 out.push('\n');
             }
         }
@@ -64,7 +63,7 @@ fn sequence(items: &[Value], indent: usize, out: &mut String) {
             Value::Object(members) if !members.is_empty() => mapping(members, indent + 2, out),
             Value::Array(items) if !items.is_empty() => sequence(items, indent + 2, out),
             other => {
-                out.push_str(&scalar(other, indent + 2));
+                push_scalar(other, indent + 2, out);
                 out.push('\n');
             }
         }
@@ -75,35 +74,99 @@ fn push_indent(indent: usize, out: &mut String) {
     out.extend(std::iter::repeat_n(' ', indent));
 }
 
-/// What needs no lines of its own; the lines of a literal block are indented so far.
-fn scalar(value: &Value, indent: usize) -> String {
+/// Writes what holds nothing else; further lines of it are indented so far.
+fn push_scalar(value: &Value, indent: usize, out: &mut String) {
     match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(value) => text(value, Some(indent)),
-        Value::Array(_) => "[]".to_owned(),
-        Value::Object(_) => "{}".to_owned(),
-        Value::Secret(secret) => scalar(secret.expose(), indent),
+        Value::Null => out.push_str("null"),
+        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::String(value) => push_text(value, Some(indent), out),
+        Value::Array(_) => out.push_str("[]"),
+        Value::Object(_) => out.push_str("{}"),
+        Value::Secret(secret) => push_scalar(secret.expose(), indent, out),
     }
 }
 
-/// A text; `block` is the indentation of a literal block where one may stand.
-fn text(value: &str, block: Option<usize>) -> String {
+/// Writes a text; `indent` is that of further lines, where there may be some: not in keys.
+fn push_text(value: &str, indent: Option<usize>, out: &mut String) {
     let shape = Shape::of(value);
-    if value.contains('\n') {
-        return match block {
-            Some(indent) if shape.block => literal(value, indent),
-            _ => double_quoted(value),
-        };
-    }
-    if means_something_else(value) || !shape.quotable {
-        double_quoted(value)
+    let style = if value.contains('\n') {
+        match indent {
+            Some(indent) if shape.block => return out.push_str(&literal(value, indent)),
+            _ => Style::Double,
+        }
+    } else if means_something_else(value) || !shape.quotable {
+        Style::Double
     } else if shape.plain {
-        value.to_owned()
+        Style::Plain
     } else {
-        format!("'{}'", value.replace('\'', "''"))
+        Style::Single
+    };
+    push_flowing(value, style, indent, out);
+}
+
+/// How a text is marked as one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Single,
+    Double,
+}
+
+/// Behind this column a line is broken at the next space.
+const WIDTH: usize = 80;
+
+/// Writes a text that a reader makes one line of, on as many as it needs.
+fn push_flowing(value: &str, style: Style, indent: Option<usize>, out: &mut String) {
+    let mark = match style {
+        Style::Plain => "",
+        Style::Single => "'",
+        Style::Double => "\"",
+    };
+    out.push_str(mark);
+    let line = out.rfind('\n').map_or(0, |end| end + 1);
+    let mut column = out.get(line..).map_or(0, |line| line.chars().count());
+    let mut after_space = false;
+    let mut chars = value.chars().peekable();
+    let mut first = true;
+    while let Some(c) = chars.next() {
+        let start = out.len();
+        if c == ' ' {
+            let next = chars.peek();
+            let before_space = next == Some(&' ');
+            // Within quotes a space at either end has to stay, and so has one before another, unless it is escaped.
+            let breaks = !after_space
+                && column > WIDTH
+                && (style == Style::Plain || (!first && next.is_some()))
+                && (style == Style::Double || !before_space);
+            match indent {
+                Some(indent) if breaks => {
+                    out.push('\n');
+                    push_indent(indent, out);
+                    column = indent;
+                    if before_space {
+                        out.push('\\');
+                        column += 1;
+                    }
+                }
+                _ => {
+                    out.push(' ');
+                    column += 1;
+                }
+            }
+        } else {
+            match style {
+                Style::Plain => out.push(c),
+                Style::Single if c == '\'' => out.push_str("''"),
+                Style::Single => out.push(c),
+                Style::Double => push_escaped(c, out),
+            }
+            column += out.get(start..).map_or(0, |piece| piece.chars().count());
+        }
+        after_space = c == ' ';
+        first = false;
     }
+    out.push_str(mark);
 }
 
 /// In which styles a text keeps its meaning.
@@ -194,28 +257,24 @@ fn literal(value: &str, indent: usize) -> String {
     out
 }
 
-fn double_quoted(value: &str) -> String {
-    let mut out = String::from("\"");
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\0' => out.push_str("\\0"),
-            '\u{85}' => out.push_str("\\N"),
-            '\u{2028}' => out.push_str("\\L"),
-            '\u{2029}' => out.push_str("\\P"),
-            c if c.is_control() && u32::from(c) <= 0xff => out.push_str(&format!("\\x{:02X}", u32::from(c))),
-            c if matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
-                out.push_str(&format!("\\u{:04X}", u32::from(c)));
-            }
-            c => out.push(c),
+/// A character as it stands between double quotes.
+fn push_escaped(c: char, out: &mut String) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\t' => out.push_str("\\t"),
+        '\r' => out.push_str("\\r"),
+        '\0' => out.push_str("\\0"),
+        '\u{85}' => out.push_str("\\N"),
+        '\u{2028}' => out.push_str("\\L"),
+        '\u{2029}' => out.push_str("\\P"),
+        c if c.is_control() && u32::from(c) <= 0xff => out.push_str(&format!("\\x{:02X}", u32::from(c))),
+        c if matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
+            out.push_str(&format!("\\u{:04X}", u32::from(c)));
         }
+        c => out.push(c),
     }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]
@@ -225,7 +284,9 @@ mod tests {
     use serde_json::json;
 
     fn shown(value: &str) -> String {
-        text(value, Some(2))
+        let mut out = String::new();
+        push_text(value, Some(2), &mut out);
+        out
     }
 
     #[test]
@@ -280,8 +341,31 @@ mod tests {
         assert_eq!(shown("a \nb"), "\"a \\nb\"");
     }
 
+    #[test]
+    fn long_lines_break_behind_the_80th_column() {
+        let words = "word ".repeat(18);
+        let words = words.trim_end();
+        let (head, tail) = ("word ".repeat(17), "word");
+        assert_eq!(shown(words), format!("{}\n  {tail}", head.trim_end()));
+        // What a reader would take away stays on its line.
+        assert_eq!(shown(&format!("x{}  y", "y".repeat(90))), format!("x{}  y", "y".repeat(90)));
+        assert_eq!(shown(&format!("{} a: b", "z".repeat(90))), format!("'{}\n  a: b'", "z".repeat(90)));
+        let lines = format!("a \nb{}   end", "c".repeat(80));
+        assert_eq!(shown(&lines), format!("\"a \\nb{}\n  \\  end\"", "c".repeat(80)));
+        // Keys are never broken.
+        let mut out = String::new();
+        push_text(words, None, &mut out);
+        assert_eq!(out, words);
+    }
+
     fn any_tree() -> impl Strategy<Value = Value> {
-        let text = prop_oneof!["[ -~]{0,12}", "\\PC{0,6}", "[a \\n\\t:#'\"-]{0,8}", "[0-9+._:eExob-]{0,6}"];
+        let text = prop_oneof![
+            "[ -~]{0,12}",
+            "([a-c'\":#]{0,30} {1,3}){0,9}",
+            "\\PC{0,6}",
+            "[a \\n\\t:#'\"-]{0,8}",
+            "[0-9+._:eExob-]{0,6}"
+        ];
         let leaf = prop_oneof![
             Just(json!(null)),
             any::<bool>().prop_map(|value| json!(value)),

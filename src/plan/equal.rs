@@ -4,7 +4,7 @@
 //! gateway's default. Nothing is copied, because in most runs most entities are equal.
 
 use super::links;
-use crate::schema::{Field, Kind, Record, Schemas, Type};
+use crate::schema::{Field, Kind, Record, Schemas, Type, is_pbkdf2_of};
 use crate::value::{Map, Value};
 use uuid::Uuid;
 
@@ -42,8 +42,11 @@ pub(super) fn unhash(kind: &Kind, after: &Value, before: &mut Value, salt: &dyn 
 
 /// Whether the gateway holds the hash of what is written.
 fn is_hash(field: &Field, want: &Map, have: &Map, salt: &dyn Fn(&str) -> Option<Uuid>) -> bool {
-    let Some(salt) = field.salted_by.as_deref().and_then(salt) else { return false };
     let text = |side: &Map| side.get(&*field.name).and_then(Value::exposed_str).map(str::to_owned);
+    if field.hashed_if.as_ref().is_some_and(|asks| want.get(&**asks) == Some(&Value::Bool(true))) {
+        return text(want).zip(text(have)).is_some_and(|(want, have)| is_pbkdf2_of(&want, &have));
+    }
+    let Some(salt) = field.salted_by.as_deref().and_then(salt) else { return false };
     let hashed = text(want).and_then(|text| field.hashed(&text, salt));
     hashed.is_some() && hashed == text(have)
 }

@@ -45,6 +45,7 @@ fn complete_field(live: &Field, bundled: &Field) -> Field {
     out.names.clone_from(&bundled.names);
     out.normal.clone_from(&bundled.normal);
     out.salted_by.clone_from(&bundled.salted_by);
+    out.hashed_if.clone_from(&bundled.hashed_if);
     let named = |check: &&Check| matches!(check, Check::Named(_));
     out.checks.extend(bundled.checks.iter().filter(named).cloned());
     out.ty = match (&live.ty, &bundled.ty) {

@@ -22,8 +22,18 @@ pub struct SchemaError {
 type Outcome<T> = Result<T, String>;
 
 /// Words of our own that `/schemas` does not serve.
-const OWN_WORDS: [&str; 9] =
-    ["check", "expand", "credential", "verbatim", "computed", "names", "normal", "generated", "salted_by"];
+const OWN_WORDS: [&str; 10] = [
+    "check",
+    "expand",
+    "credential",
+    "verbatim",
+    "computed",
+    "names",
+    "normal",
+    "generated",
+    "salted_by",
+    "hashed_if",
+];
 
 /// Drops what the flavor does not have, and the words that said so.
 ///
@@ -184,6 +194,7 @@ pub fn field(name: &str, json: &JsonMap<String, Json>) -> Outcome<Field> {
         names: text(json, "names"),
         normal: text(json, "normal"),
         salted_by: text(json, "salted_by"),
+        hashed_if: text(json, "hashed_if"),
         err: text(json, "err"),
         checks: checks(json)?,
         deprecation: json.get("deprecation").and_then(Json::as_object).map(deprecation),
@@ -527,6 +538,7 @@ fn also(file: &JsonMap<String, Json>) -> Vec<AlsoIn> {
             nested_in: text(members, "nested_in")?,
             key: text(members, "key")?,
             item: text(members, "item")?,
+            declares: members.get("declares").and_then(Json::as_bool).unwrap_or(false),
         })
     };
     file.get("also").and_then(Json::as_array).into_iter().flatten().filter_map(item).collect()

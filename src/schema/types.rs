@@ -213,6 +213,8 @@ pub struct Field {
     pub normal: Option<Box<str>>,
     /// The foreign field whose id salts the hash (SHA-1) that the gateway stores in place of the value.
     pub salted_by: Option<Box<str>>,
+    /// The field whose truth asks the gateway to store a hash (PBKDF2) in place of the value.
+    pub hashed_if: Option<Box<str>>,
     /// Words in place of those of the checks.
     pub err: Option<Box<str>>,
     /// The checks on a value, in the notation's order.
@@ -380,6 +382,8 @@ pub struct AlsoIn {
     pub key: Box<str>,
     /// The foreign field whose entity each item names (`{name}`, `{username}`, `{id}` or a bare text).
     pub item: Box<str>,
+    /// An item whose entity stands nowhere else is that entity, with the fields that the item gives.
+    pub declares: bool,
 }
 
 /// How reports name an entity of a kind: `key-auth k1 for consumer u1`.

@@ -78,6 +78,82 @@ fn access_control_and_all_else_are_two_worlds() {
 }
 
 #[test]
+fn roles_in_a_file_of_their_own_are_made_without_the_flag_and_none_is_deleted() {
+    let gateway = enterprise();
+    let folder = Folder::with("one.yaml", "_format_version: \"3.0\"\nrbac_roles: [{name: one}]\n");
+    folder.write("two.yaml", "_format_version: \"3.0\"\nrbac_roles: [{name: two}]\n");
+    folder.write("kong.yaml", "_format_version: \"3.0\"\nservices: [{name: s, host: h.test}]\n");
+    run(&gateway, &folder, "gateway sync kong.yaml").expect(0);
+    run(&gateway, &folder, "gateway sync one.yaml").expect(0);
+    run(&gateway, &folder, "gateway sync two.yaml").expect(0);
+    run(&gateway, &folder, "gateway diff two.yaml --non-zero-exit-code").expect(0);
+    assert_eq!((count(&gateway, "/services"), count(&gateway, "/rbac/roles")), (1, 2));
+    run(&gateway, &folder, "gateway sync two.yaml --rbac-resources-only").expect(0);
+    assert_eq!((count(&gateway, "/services"), count(&gateway, "/rbac/roles")), (1, 1));
+}
+
+#[test]
+fn what_the_flags_and_the_files_say_must_go_together() {
+    let gateway = enterprise();
+    let service = "services: [{name: s, host: h.test}]\n";
+    let groups = "consumer_groups: [{name: g}]\nconsumers: [{username: amy, groups: [{name: g}]}]\n";
+    let lookup = "_info: {default_lookup_tags: {consumers: [t]}}\n";
+    let roles = "rbac_roles: [{name: r}]\n";
+    let cases = [
+        (format!("{service}{roles}"), "", "roles"),
+        (format!("{service}{roles}"), "--rbac-resources-only", "roles"),
+        ("cloned_plugins: [{name: c, ref: cors}]\n".to_owned(), "", "--include-plugin-definitions"),
+        (groups.to_owned(), "--skip-consumers-with-consumer-groups", "kong.yaml:3:"),
+        (lookup.to_owned(), "--skip-consumers", "lookup tags"),
+        (roles.to_owned(), "--rbac-resources-only --skip-consumers", "--skip-consumers"),
+        (roles.to_owned(), "--rbac-resources-only --select-tag t", "select tags"),
+        (service.to_owned(), "--skip-hash-for-basic-auth", "Konnect"),
+        ("services:\n".to_owned(), "", "`services` must be a list"),
+        ("services: [{name: s, host: h.test, routes: }]\n".to_owned(), "", "`routes` must be a list"),
+    ];
+    for (text, flags, told) in cases {
+        let folder = Folder::with("kong.yaml", &format!("{EMPTY}{text}"));
+        let output = run(&gateway, &folder, &format!("gateway sync kong.yaml --yes {flags}")).expect(1);
+        assert!(output.stderr.contains(told), "{text}{flags}: {output:?}");
+    }
+    let folder = Folder::with("kong.yaml", "");
+    let output = run(&gateway, &folder, "gateway sync kong.yaml --yes").expect(1);
+    assert!(output.stderr.contains("nothing is written in kong.yaml"), "{output:?}");
+    assert_eq!((count(&gateway, "/services"), count(&gateway, "/rbac/roles")), (0, 0));
+}
+
+#[test]
+fn a_consumer_that_only_a_group_lists_is_one_of_the_files() {
+    let gateway = enterprise();
+    let state = "_format_version: \"3.0\"\nconsumers: [{username: bob}]\nconsumer_groups:\n\
+                 - name: gold\n  consumers: [{username: amy, custom_id: a1}, {username: bob}]\n\
+                 - name: silver\n  consumers: [{username: amy}]\n";
+    let folder = Folder::with("kong.yaml", state);
+    let made = run(&gateway, &folder, "gateway sync kong.yaml").expect(0).stdout;
+    assert_eq!(made.matches("creating consumer ").count(), 2, "{made}");
+    assert_eq!(made.matches("creating consumer-group-consumer ").count(), 3, "{made}");
+    run(&gateway, &folder, "gateway diff kong.yaml --non-zero-exit-code").expect(0);
+    let dump = run(&gateway, &folder, "gateway dump").expect(0).stdout;
+    assert!(dump.contains("custom_id: a1"), "{dump}");
+}
+
+#[test]
+fn a_client_secret_that_is_kept_as_a_hash_is_known_again() {
+    let gateway = Gateway::start();
+    let state = |secret: &str| {
+        format!(
+            "_format_version: \"3.0\"\nconsumers:\n- username: amy\n  oauth2_credentials:\n  - \
+                 {{name: app, client_id: id, client_secret: {secret}, hash_secret: true, redirect_uris: [http://a.test]}}\n"
+        )
+    };
+    let folder = Folder::with("kong.yaml", &state("hush"));
+    folder.write("other.yaml", &state("whisper"));
+    run(&gateway, &folder, "gateway sync kong.yaml").expect(0);
+    run(&gateway, &folder, "gateway diff kong.yaml --non-zero-exit-code").expect(0);
+    run(&gateway, &folder, "gateway diff other.yaml --non-zero-exit-code").expect(2);
+}
+
+#[test]
 fn definitions_of_plugins_are_managed_when_that_is_asked_for() {
     let gateway = enterprise();
     let definition = "_format_version: \"3.0\"\ncustom_plugins:\n- name: mine\n  handler: return {}\n  \
@@ -85,7 +161,8 @@ fn definitions_of_plugins_are_managed_when_that_is_asked_for() {
     let folder = Folder::with("kong.yaml", definition);
     folder.write("info.yaml", &format!("_info: {{include_plugin_definitions: true}}\n{definition}"));
     folder.write("empty.yaml", EMPTY);
-    run(&gateway, &folder, "gateway sync kong.yaml --yes").expect(0);
+    let refused = run(&gateway, &folder, "gateway sync kong.yaml --yes").expect(1);
+    assert!(refused.stderr.contains("--include-plugin-definitions"), "{refused:?}");
     assert_eq!(count(&gateway, "/custom-plugins"), 0);
     run(&gateway, &folder, "gateway sync kong.yaml --include-plugin-definitions").expect(0);
     assert_eq!(count(&gateway, "/custom-plugins"), 1);

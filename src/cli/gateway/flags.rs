@@ -2,8 +2,8 @@
 
 use super::super::Context;
 use super::super::weights::Weights;
-use crate::diagnostics::{Diagnostic, codes};
-use crate::document::{self, Expansion, Variables};
+use crate::diagnostics::{Diagnostic, Place, codes};
+use crate::document::{self, Documents, Expansion, Variables};
 use crate::schema::{Kind, Schemas};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,6 +19,21 @@ const DEFINITIONS: [&str; 2] = ["custom_plugins", "cloned_plugins"];
 const LICENSES: &str = "licenses";
 /// What the paths of the kinds of access control begin with.
 const RBAC: &str = "rbac";
+/// The key of the consumer groups that a consumer is in.
+const MEMBERS: &str = "groups";
+
+fn is_rbac(name: &str) -> bool {
+    name.starts_with(RBAC)
+}
+
+fn is_definition(name: &str) -> bool {
+    DEFINITIONS.contains(&name)
+}
+
+/// Whether a list holds what takes part in proxying, in place of roles or the like.
+fn is_proxied(key: &str) -> bool {
+    !is_rbac(key) && !key.starts_with('_')
+}
 
 /// Fails when two flags are set that do not go together. A switch that is given as `false` is not set.
 pub fn exclusive(one: (&str, bool), other: (&str, bool)) -> Result<(), Diagnostic> {
@@ -126,6 +141,26 @@ impl Scope {
         !self.select_tag.is_empty() || skips.contains(&true)
     }
 
+    /// Fails when flags contradict each other or the files: what a file asks for is not passed over in silence.
+    pub fn hold(&self, documents: &Documents) -> Result<(), Diagnostic> {
+        let settings = documents.settings();
+        let rbac = ("--rbac-resources-only", self.kinds.rbac_resources_only);
+        let skips_consumers = ("--skip-consumers", self.skip_consumers);
+        exclusive(rbac, skips_consumers)?;
+        exclusive(rbac, ("select tags", !self.select_tag.is_empty() || !settings.scopes.is_empty()))?;
+        let looked_up = |key: &&str| settings.lookup_tags.contains_key(*key);
+        let lookup = [CONSUMERS, CONSUMER_GROUPS].iter().any(looked_up);
+        exclusive(skips_consumers, ("lookup tags of consumers or consumer groups", lookup))?;
+        let member =
+            documents.first_member(CONSUMERS, MEMBERS).filter(|_| self.skip_consumers_with_consumer_groups);
+        if let Some(place) = member {
+            let problem = "--skip-consumers-with-consumer-groups leaves alone what this asks for";
+            let help = "take the flag or the consumers' `groups` away";
+            return Err(Diagnostic::error(codes::USAGE, problem).at(place).help(help));
+        }
+        self.kinds.hold(documents)
+    }
+
     /// The names of the kinds that are left alone.
     pub fn skipped(&self, schemas: &Schemas) -> BTreeSet<Box<str>> {
         let mut skipped = self.kinds.skipped(schemas);
@@ -141,16 +176,50 @@ impl Scope {
 }
 
 impl Kinds {
+    /// Fails when the files hold what these flags leave alone.
+    pub fn hold(&self, documents: &Documents) -> Result<(), Diagnostic> {
+        let find = |wanted: fn(&str) -> bool| documents.lists().find(|(key, _)| wanted(key));
+        let problem = |found: (&str, Place), message: &str, help: &str| {
+            Err(Diagnostic::error(codes::USAGE, format!("`{}` {message}", found.0)).at(found.1).help(help))
+        };
+        match (find(is_rbac), find(is_proxied), self.rbac_resources_only) {
+            (Some(_), Some(proxied), true) => {
+                return problem(
+                    proxied,
+                    "are no roles, and --rbac-resources-only takes roles only",
+                    "keep roles in files of their own",
+                );
+            }
+            (Some(roles), Some(_), false) => {
+                let help = "keep roles in files of their own, and sync those with --rbac-resources-only";
+                return problem(roles, "are not managed together with the gateway's configuration", help);
+            }
+            _ => {}
+        }
+        match find(is_definition) {
+            Some(found) if !self.include_plugin_definitions => problem(
+                found,
+                "are definitions of plugins, which a run takes only when asked to",
+                "add --include-plugin-definitions",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the files hold roles and nothing else.
+    pub fn only_roles(documents: &Documents) -> bool {
+        let mut lists = documents.lists().peekable();
+        lists.peek().is_some() && lists.all(|(key, _)| is_rbac(key))
+    }
+
     /// The names of the kinds that are left alone.
     pub fn skipped(&self, schemas: &Schemas) -> BTreeSet<Box<str>> {
         schemas.kinds().iter().filter(|kind| !self.takes(kind)).map(|kind| kind.name.clone()).collect()
     }
 
     fn takes(&self, kind: &Kind) -> bool {
-        let rbac = kind.path.starts_with(RBAC);
-        let definition = DEFINITIONS.contains(&&*kind.name);
-        rbac == self.rbac_resources_only
-            && (!definition || self.include_plugin_definitions)
+        is_rbac(&kind.path) == self.rbac_resources_only
+            && (!is_definition(&kind.name) || self.include_plugin_definitions)
             && &*kind.name != LICENSES
     }
 }

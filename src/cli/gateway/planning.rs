@@ -172,13 +172,6 @@ pub fn read(
     Ok(document::read(&inputs.files, &mut std::io::stdin().lock(), options))
 }
 
-/// The kinds of a run: those of the flags and of the files' `_info`.
-fn kinds(flags: &Kinds, settings: &document::Settings) -> Kinds {
-    let mut kinds = flags.clone();
-    kinds.include_plugin_definitions |= settings.include_plugin_definitions;
-    kinds
-}
-
 impl Job<'_> {
     /// Reads the files, connects, and compares: one plan for each workspace, all of them before anything is written.
     /// `ids` gives the ids for new entities of a control plane.
@@ -189,6 +182,13 @@ impl Job<'_> {
     ) -> Result<Vec<Planned>, Failure> {
         let Shape { inputs, scope, .. } = self.shape;
         let documents = read(inputs, context, &scope.select_tag, self.command == Command::Apply)?;
+        if documents.say_nothing() {
+            let failure =
+                Failure::new(codes::USAGE, format!("nothing is written in {}", inputs.files.join(", ")));
+            return Err(
+                failure.help("a file without entities has at least a line `_format_version: \"3.0\"`")
+            );
+        }
         let mut parts = Vec::new();
         for documents in documents.by_workspace() {
             parts.push(self.part(context, documents, ids).await?);
@@ -203,17 +203,29 @@ impl Job<'_> {
         ids: &dyn Fn(&MadeFor) -> Result<Ids, Failure>,
     ) -> Result<Planned, Failure> {
         let Shape { inputs, scope, planning, passwords, dbless } = self.shape;
+        let mut scope = scope.clone();
+        scope.kinds.include_plugin_definitions |= documents.settings().include_plugin_definitions;
+        scope
+            .hold(&documents)
+            .map_err(|problem| Failure::found(vec![problem], documents.sources().clone()))?;
         let settings = documents.settings();
         no_overrides(planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides)?;
         let aim = Aim::new(context, Some(settings), None);
         let skip_hash = passwords.skip_hash_for_basic_auth || settings.skip_hash_for_basic_auth;
         let requests = Requests { skip_hash, ..self.requests.clone() };
         let mut session = Session::open(context, &requests, aim).await?;
+        if skip_hash && !session.info.konnect {
+            let failure =
+                "--skip-hash-for-basic-auth is for Konnect only: Kong Gateway hashes every password";
+            return Err(Failure::new(codes::USAGE, failure));
+        }
         check_database(&session, *dbless)?;
         let mut ids = ids(&session.made_for())?;
-        let scope = Scope { kinds: kinds(&scope.kinds, settings), ..scope.clone() };
+        // Roles in a file of their own are meant. None is deleted that the flag was not given for.
+        let asked = scope.kinds.rbac_resources_only;
+        scope.kinds.rbac_resources_only |= Kinds::only_roles(&documents);
         let options = plan::Options {
-            delete: self.command == Command::Sync,
+            delete: self.command == Command::Sync && asked == scope.kinds.rbac_resources_only,
             adopt: planning.adopt,
             skip: scope.skipped(&session.schemas),
         };

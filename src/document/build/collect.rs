@@ -2,9 +2,10 @@
 
 use super::super::settings::{CUSTOM, META};
 use super::super::{Data, Document, Documents, Member, Node, Span};
+use super::references::naming_fields;
 use crate::diagnostics::{Diagnostic, SourceMap, codes, nearest};
 use crate::schema::{Flavor, Kind, Schemas};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// An entity as it is written.
@@ -21,6 +22,8 @@ pub(super) struct Draft<'a> {
     pub parent: Option<(usize, Box<str>)>,
     /// For an item that only names another entity: the field that refers to it.
     pub item: Option<Box<str>>,
+    /// The draft inside which it is written without belonging to it: that of an item that declares what it names.
+    pub inside: Option<usize>,
     /// The item's fields stand one level down, under `fields`.
     pub custom: bool,
 }
@@ -54,6 +57,8 @@ struct Nested {
     /// The field that refers to the parent.
     field: Box<str>,
     item: Option<Box<str>>,
+    /// The kind that items declare.
+    declares: Option<Box<str>>,
 }
 
 struct Collector<'a, 'p> {
@@ -84,6 +89,7 @@ pub(super) fn collect<'a>(
     for (index, document) in documents.documents.iter().enumerate() {
         collector.document(index, document, schemas);
     }
+    collector.declare(documents, schemas);
     collector.check_defaults(documents, schemas);
     collector.out
 }
@@ -98,13 +104,20 @@ impl<'a> Collector<'a, '_> {
         }
         for parent in &kind.file.nested_in {
             if let Some(field) = parent_field(kind, parent, None) {
-                let nested = Nested { kind: kind.clone(), field, item: None };
+                let nested = Nested { kind: kind.clone(), field, item: None, declares: None };
                 self.out.nested.insert((parent, &kind.file.key), nested);
             }
         }
         for also in &kind.file.also {
             if let Some(field) = parent_field(kind, &also.nested_in, Some(&also.item)) {
-                let nested = Nested { kind: kind.clone(), field, item: Some(also.item.clone()) };
+                let declares =
+                    kind.record.foreign().find(|(field, _)| also.declares && field.name == also.item);
+                let nested = Nested {
+                    kind: kind.clone(),
+                    field,
+                    item: Some(also.item.clone()),
+                    declares: declares.map(|(_, kind)| kind.into()),
+                };
                 self.out.nested.insert((&also.nested_in, &also.key), nested);
             }
         }
@@ -253,6 +266,7 @@ impl<'a> Collector<'a, '_> {
                 index: n,
                 parent: None,
                 item: None,
+                inside: None,
                 custom: true,
             });
         }
@@ -284,21 +298,79 @@ impl<'a> Collector<'a, '_> {
                 index: n,
                 parent: parent.clone(),
                 item: item.clone(),
+                inside: None,
                 custom: false,
             });
-            if item.is_some() {
-                continue;
-            }
-            for child in node.members() {
-                let Some(nested) = self.out.nested.get(&(&*kind.name, &*child.key)) else { continue };
-                let (kind, field, item) = (nested.kind.clone(), nested.field.clone(), nested.item.clone());
-                self.list(index, document, child, &kind, Some((own, field)), item);
+            if item.is_none() {
+                self.children(index, document, node, kind, own);
             }
         }
     }
 
+    /// Lists what is nested in an entity.
+    fn children(&mut self, index: usize, document: &'a Document, node: &'a Node, kind: &Kind, own: usize) {
+        for child in node.members() {
+            let Some(nested) = self.out.nested.get(&(&*kind.name, &*child.key)) else { continue };
+            let (kind, field, item) = (nested.kind.clone(), nested.field.clone(), nested.item.clone());
+            self.list(index, document, child, &kind, Some((own, field)), item);
+        }
+    }
+
+    /// Lists the entities that are declared where another entity names them, and nowhere else: decK takes a consumer
+    /// that only a consumer group lists for one of the file's.
+    fn declare(&mut self, documents: &'a Documents, schemas: &Schemas) {
+        let mut known: HashMap<Box<str>, HashSet<&'a str>> = HashMap::new();
+        for own in 0..self.out.drafts.len() {
+            let Some(draft) = self.out.drafts.get(own) else { continue };
+            let Some((kind, inside)) = self.declared(draft, documents, schemas) else { continue };
+            let names = known.entry(kind.name.clone()).or_insert_with(|| {
+                let all = self.out.drafts.iter().filter(|draft| draft.kind.name == kind.name);
+                all.flat_map(|draft| names_of(&kind, draft.node)).collect()
+            });
+            let (index, node, list, n) = (draft.document, draft.node, draft.list, draft.index);
+            let given: Vec<&str> = names_of(&kind, node).collect();
+            let (Some(document), false) = (
+                documents.documents.get(index),
+                given.is_empty() || given.iter().any(|name| names.contains(name)),
+            ) else {
+                continue;
+            };
+            names.extend(given);
+            let own = self.out.drafts.len();
+            self.out.drafts.push(Draft {
+                kind: kind.clone(),
+                document: index,
+                node,
+                list,
+                index: n,
+                parent: None,
+                item: None,
+                inside: Some(inside),
+                custom: false,
+            });
+            self.children(index, document, node, &kind, own);
+        }
+    }
+
+    /// The kind that an item declares, and the draft inside which it stands.
+    fn declared(
+        &self,
+        draft: &Draft<'_>,
+        documents: &Documents,
+        schemas: &Schemas,
+    ) -> Option<(Arc<Kind>, usize)> {
+        let (inside, _) = draft.parent.as_ref().filter(|_| draft.item.is_some())?;
+        let above = self.out.drafts.get(*inside)?;
+        let nested = self.out.nested.get(&(&*above.kind.name, draft.list))?;
+        let kind = schemas.kind(nested.declares.as_ref()?)?;
+        // Those are on the gateway already, and stay as they are.
+        let elsewhere = documents.settings.lookup_tags.contains_key(&kind.file.key);
+        (!elsewhere).then(|| (kind.clone(), *inside))
+    }
+
     fn expect_list(&mut self, document: &Document, member: &Member) {
-        if !matches!(member.value.data, Data::List(_) | Data::Null) {
+        // A key whose items were all taken out or commented out would delete the entities without a word.
+        if !matches!(member.value.data, Data::List(_)) {
             self.wrong(document, &member.value, &format!("`{}` must be a list", member.key));
         }
     }
@@ -351,11 +423,17 @@ impl Collected<'_> {
     pub fn path(&self, draft: &Draft<'_>) -> String {
         let own = format!("{}[{}]", draft.list, draft.index);
         let own = if draft.custom { format!("{own}.fields") } else { own };
-        match draft.parent.as_ref().and_then(|(parent, _)| self.drafts.get(*parent)) {
+        let parent = draft.parent.as_ref().map(|(parent, _)| *parent).or(draft.inside);
+        match parent.and_then(|parent| self.drafts.get(parent)) {
             Some(parent) => format!("{}.{own}", self.path(parent)),
             None => own,
         }
     }
+}
+
+/// The values in a node by which an entity of a kind is named.
+fn names_of<'a>(kind: &Kind, node: &'a Node) -> impl Iterator<Item = &'a str> {
+    naming_fields(kind).into_iter().filter_map(|field| node.get(field)?.text())
 }
 
 /// The foreign field of a kind that refers to a parent; not the one that each item names.

@@ -100,6 +100,17 @@ pub(super) fn resolve(
     resolver.vaults(made);
 }
 
+/// What a reference that leads nowhere is: a problem made of its message.
+type Sort = fn(String) -> Diagnostic;
+
+fn dangling(message: String) -> Diagnostic {
+    Diagnostic::error(codes::DANGLING, message)
+}
+
+fn unknown_vault(message: String) -> Diagnostic {
+    Diagnostic::warning(codes::UNKNOWN_VAULT, message)
+}
+
 struct Resolver<'r, 'a> {
     documents: &'r Documents,
     schemas: &'r Schemas,
@@ -161,7 +172,7 @@ impl Resolver<'_, '_> {
             .and_then(|text| Uuid::try_parse(text).ok())
             .filter(|_| matches!(pending.by.as_deref(), None | Some("id")));
         if pending.known && !self.may_be_outside(kind, id.is_some()) {
-            self.dangling(draft, kind, pending);
+            self.dangling(draft, kind, pending, dangling);
         }
         id.map_or_else(|| Target::Name(pending.value.clone()), Target::Id)
     }
@@ -175,7 +186,7 @@ impl Resolver<'_, '_> {
             || (by_id && !settings.scopes.is_empty())
     }
 
-    fn dangling(&mut self, draft: &Draft<'_>, kind: &Kind, pending: &Pending) {
+    fn dangling(&mut self, draft: &Draft<'_>, kind: &Kind, pending: &Pending, problem: Sort) {
         let word = &kind.report.word;
         let message = match (&pending.value, pending.by.as_deref()) {
             (Value::String(name), None | Some("id")) => format!("there is no {word} `{}`", clip(name)),
@@ -194,7 +205,7 @@ impl Resolver<'_, '_> {
                 key = kind.file.key
             ),
         };
-        self.report(draft, pending, Diagnostic::error(codes::DANGLING, message).help(help));
+        self.report(draft, pending, problem(message).help(help));
     }
 
     /// Reports names and ids in lists (`partials: [{name}]`, `ca_certificates: [id]`) that lead nowhere.
@@ -223,24 +234,32 @@ impl Resolver<'_, '_> {
                 let said = |key: &'static str| {
                     item.get(key).filter(|value| !value.is_null()).map(|value| (key, value))
                 };
-                let Some((key, value)) = said("id").or_else(|| said("name")) else { return };
+                let Some((key, value)) = said("id").or_else(|| said("name")) else {
+                    let message = format!("this names no {}", kind.report.word);
+                    let span = Layers::of(self.collected, draft).find(&path).at.node.head();
+                    let problem = Diagnostic::error(codes::MISSING_FIELD, message)
+                        .at(place(self.documents, draft.document, span))
+                        .path(format!("{}.{path}", self.collected.path(draft)));
+                    self.problems.push(problem.help("give its `name` or its `id`"));
+                    return;
+                };
                 (Some(key), value)
             }
             value => (Some("id"), value),
         };
         let path = by.filter(|_| matches!(item, Value::Object(_))).map_or(path.clone(), |key| path.key(key));
-        self.lead(draft, made, &kind, by, value.clone(), &path);
+        self.lead((draft, made), &kind, by, value.clone(), &path, dangling);
     }
 
     /// Reports what a value inside a body names, unless it exists or only the gateway can say.
     fn lead(
         &mut self,
-        draft: &Draft<'_>,
-        made: &Made,
+        (draft, made): (&Draft<'_>, &Made),
         kind: &Kind,
         by: Option<&str>,
         value: Value,
         path: &Path,
+        problem: Sort,
     ) {
         let known = !made.unknown.iter().any(|unknown| path.steps().starts_with(unknown.steps()));
         let is_id = value.exposed_str().is_some_and(|text| Uuid::try_parse(text).is_ok());
@@ -254,7 +273,7 @@ impl Resolver<'_, '_> {
         let wrong = pending.value.exposed_str().is_none() || (by == Some("id") && !is_id);
         // What is no name or id is reported by its check.
         if known && !wrong && self.names.find(kind, &pending).is_none() && !self.may_be_outside(kind, is_id) {
-            self.dangling(draft, kind, &pending);
+            self.dangling(draft, kind, &pending, problem);
         }
     }
 
@@ -271,7 +290,8 @@ impl Resolver<'_, '_> {
             vault_references(&made.entity.body, &Path::root(), &mut found);
             for (path, prefix) in found {
                 if prefix.exposed_str().is_none_or(|prefix| !backends.contains(&prefix)) {
-                    self.lead(draft, made, &kind, None, prefix, &path);
+                    // A gateway may have vaults of its own, and takes any reference.
+                    self.lead((draft, made), &kind, None, prefix, &path, unknown_vault);
                 }
             }
         }

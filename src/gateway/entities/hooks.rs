@@ -4,14 +4,11 @@ use super::row::{body as body_of, id_in, target_of};
 use super::write::{Draft, reference_to};
 use super::{Entities, Fault, Mark};
 use crate::gateway::store::Tx;
-use crate::schema::{HostKind, Kind, Violation, ViolationKind, parse_host};
+use crate::schema::{HostKind, Kind, Violation, ViolationKind, parse_host, pbkdf2_text};
 use crate::value::{Path, Value};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::StatusCode;
-use pbkdf2::pbkdf2_hmac_array;
 use sha1::Sha1;
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 use x509_parser::pem::parse_x509_pem;
@@ -20,9 +17,6 @@ use x509_parser::pem::parse_x509_pem;
 const TARGET_PORT: u16 = 8000;
 /// SNIs of one certificate are read in one go.
 const MANY: usize = 10_000;
-/// How hashed client secrets are made.
-const ROUNDS: u32 = 10_000;
-const HASH_LENGTH: usize = 32;
 
 /// Functions of one kind that run beside the generic way of its entities.
 #[derive(Clone, Copy)]
@@ -234,10 +228,7 @@ fn hash_secret(_: &Entities, draft: &mut Draft) -> Result<(), Fault> {
     }
     let Some(secret) = draft.body.get("client_secret").and_then(Value::exposed_str) else { return Ok(()) };
     let salt: [u8; 16] = rand::random();
-    let hash = pbkdf2_hmac_array::<Sha512, HASH_LENGTH>(secret.as_bytes(), &salt, ROUNDS);
-    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
-    let text = format!("$pbkdf2-sha512$i={ROUNDS},l={HASH_LENGTH}${salt}${hash}");
-    draft.body.set("client_secret", text.into());
+    draft.body.set("client_secret", pbkdf2_text(secret, &salt).into());
     Ok(())
 }
 
