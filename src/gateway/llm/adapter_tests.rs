@@ -284,6 +284,117 @@ fn a_broken_answer_names_provider_and_route() {
 }
 
 #[test]
+fn raw_llama_gets_system_prompt_question_and_answers_in_its_own_marks() {
+    let body = || {
+        json!({"messages": [
+            {"role": "user", "content": "one"}, {"role": "assistant", "content": "two"},
+            {"role": "system", "content": "be brief"}, {"role": "user", "content": "three"},
+        ]})
+    };
+    let inputs = |dialect, body| {
+        let call = call(named("llama2"), Route::Chat, false, dialect);
+        sent(&call, body)["inputs"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        inputs(&KONG_3_14, body()),
+        "<s>[INST] one [/INST] two </s><s>[INST] <<SYS>>\nbe brief\n<</SYS>>\n\nthree [/INST]"
+    );
+    assert_eq!(
+        inputs(&KONG_3_10, body()),
+        "<s>[INST] <<SYS>> one <</SYS>> two [/INST] be brief </s> <s>[INST] three [/INST]"
+    );
+}
+
+#[test]
+fn anthropics_older_completions_need_a_limit_too() {
+    let call = |dialect| call(named("anthropic"), Route::Completions, false, dialect);
+    let body = || json!({"prompt": "x", "stop": "END", "top_p": 0.5});
+    assert_eq!(
+        sent(&call(&KONG_3_14), body()),
+        json!({"prompt": "Human: x\n\nAssistant:", "model": "m", "stream": false,
+               "max_tokens_to_sample": 4096, "stop_sequences": ["END"], "top_p": 0.5})
+    );
+    assert_eq!(
+        sent(&call(&KONG_3_10), body()),
+        json!({"prompt": "Human: x\n\nAssistant:", "model": "m", "stream": false})
+    );
+}
+
+#[test]
+fn generated_text_is_counted_and_tells_why_it_ended() {
+    let mut call = call(named("huggingface"), Route::Completions, false, &KONG_3_14);
+    call.estimate = 2;
+    let details = json!({"finish_reason": "length", "generated_tokens": 3});
+    let answer = answered(&call, json!([{"generated_text": "a b c", "details": details}]));
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    assert_eq!(answer["usage"], json!({"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}));
+    let answer = answered(&call, json!([{"generated_text": "eight ch"}]));
+    assert_eq!(answer["usage"]["completion_tokens"], 2);
+}
+
+#[test]
+fn a_usage_that_was_asked_for_stands_in_a_chunk_of_its_own() {
+    let mut call = call(named("mistral"), Route::Chat, true, &KONG_3_14);
+    call.usage_chunk = true;
+    let body = json!({"messages": [], "stream_options": {"include_usage": true}});
+    assert!(sent(&call, body).get("stream_options").is_none());
+    let usage = json!({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3});
+    let head = json!({"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m"});
+    let mut last = head.clone();
+    last["choices"] = json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]);
+    last["usage"] = usage.clone();
+    let events = format!("data: {last}\n\ndata: [DONE]\n\n");
+    let chunks = chunks(&call, "text/event-stream", &[events.as_bytes()]);
+    let [Chunk::Json(told), Chunk::Json(counted), Chunk::Done] = chunks.as_slice() else {
+        panic!("{chunks:?}")
+    };
+    assert!(told.get("usage").is_none() && told["choices"][0]["finish_reason"] == "stop", "{told}");
+    assert_eq!((&counted["choices"], &counted["usage"]), (&json!([]), &usage));
+}
+
+#[test]
+fn errors_midway_are_told() {
+    for (provider, kind, event) in [
+        (
+            "cohere",
+            "application/stream+json",
+            "{\"event_type\":\"stream-end\",\"finish_reason\":\"ERROR\",\"response\":{\"message\":\"gone\"}}\n",
+        ),
+        (
+            "cohere",
+            "text/event-stream",
+            "data: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":\"gone\"}}\n\n",
+        ),
+        ("llama2", "text/event-stream", "data: {\"error\":\"gone\",\"error_type\":\"generation\"}\n\n"),
+    ] {
+        let call = call(named(provider), Route::Chat, true, &KONG_3_14);
+        let chunks = chunks(&call, kind, &[event.as_bytes()]);
+        let [Chunk::Json(error)] = chunks.as_slice() else { panic!("{provider}: {chunks:?}") };
+        assert_eq!(error["error"]["message"], "gone", "{provider}");
+    }
+}
+
+#[test]
+fn kong_3_10_counts_neither_caches_nor_thoughts() {
+    let counted = |provider: &str, answer: Json| {
+        answered(&call(named(provider), Route::Chat, false, &KONG_3_10), answer)["usage"].clone()
+    };
+    let anthropics = counted(
+        "anthropic",
+        json!({"content": [{"type": "text", "text": "x"}], "usage": {"input_tokens": 2,
+            "cache_read_input_tokens": 10, "output_tokens": 1}}),
+    );
+    let geminis = counted(
+        "gemini",
+        json!({"candidates": [{"content": {"parts": [{"text": "x"}]}}], "usageMetadata": {
+            "promptTokenCount": 2, "candidatesTokenCount": 1, "thoughtsTokenCount": 4,
+            "cachedContentTokenCount": 1, "totalTokenCount": 3}}),
+    );
+    let want = json!({"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3});
+    assert_eq!((&anthropics, &geminis), (&want, &want));
+}
+
+#[test]
 fn cached_tokens_are_prompt_tokens() {
     let call = call(named("anthropic"), Route::Chat, false, &KONG_3_14);
     let answer = answered(

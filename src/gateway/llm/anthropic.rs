@@ -55,7 +55,7 @@ impl Provider for Anthropic {
         let body: Json =
             serde_json::from_slice(body).map_err(|_| wrong("failed to decode anthropic response"))?;
         let model = text(&body, "/model").map(str::to_owned);
-        let usage = body.get("usage").map(usage).unwrap_or_default();
+        let usage = body.get("usage").map(|given| usage(call, given)).unwrap_or_default();
         let result = match call.route {
             Route::Completions => {
                 let written = text(&body, "/completion")
@@ -118,8 +118,12 @@ fn finish(reason: &str) -> &'static str {
     }
 }
 
-/// Anthropic counts what came from and went into its cache apart; OpenAI's prompt tokens hold everything.
-fn usage(given: &Json) -> Usage {
+/// Anthropic counts what came from and went into its cache apart; OpenAI's prompt tokens hold everything. Kong 3.10
+/// leaves the cache out.
+fn usage(call: &Call, given: &Json) -> Usage {
+    if !call.dialect.complete_answers {
+        return Usage::new(count(given, "/input_tokens"), count(given, "/output_tokens"));
+    }
     let cached = count(given, "/cache_read_input_tokens").filter(|tokens| *tokens > 0);
     let written = count(given, "/cache_creation_input_tokens").unwrap_or_default();
     Usage {
@@ -308,7 +312,10 @@ fn tool_choice(choice: &Json) -> Option<Json> {
 }
 
 fn completion_request(call: &Call, body: &Map) -> Json {
-    let take = |key: &str| present(body, key).cloned();
+    let params = Params::new(call, body);
+    let most = params.max_tokens();
+    // the provider refuses requests without it
+    let most = most.or_else(|| call.dialect.complete_requests.then(|| DEFAULT_MAX_TOKENS.into()));
     let prompt = match body.get("prompt").and_then(Json::as_str) {
         Some(prompt) => Some(format!("Human: {prompt}\n\nAssistant:")),
         None => body.get("messages").and_then(Json::as_array).map(|messages| {
@@ -327,9 +334,11 @@ fn completion_request(call: &Call, body: &Map) -> Json {
     };
     Json::Object(object([
         ("prompt", prompt.map(Json::from)),
-        ("temperature", take("temperature")),
-        ("max_tokens_to_sample", take("max_tokens")),
-        ("model", call.model.name.as_deref().map(Json::from).or_else(|| take("model"))),
+        ("temperature", params.take("temperature")),
+        ("top_p", params.more("top_p")),
+        ("stop_sequences", params.more("stop").and_then(|_| params.stops())),
+        ("max_tokens_to_sample", most),
+        ("model", call.model.name.as_deref().map(Json::from).or_else(|| params.take("model"))),
         ("stream", Some(call.streaming.into())),
     ]))
 }
@@ -352,7 +361,7 @@ impl Translate for Stream {
                 let Some(message) = body.get("message") else { return Vec::new() };
                 seen.id = text(message, "/id").map(str::to_owned);
                 seen.model = text(message, "/model").map(str::to_owned);
-                seen.usage = message.get("usage").map(usage).unwrap_or_default();
+                seen.usage = message.get("usage").map(|given| usage(call, given)).unwrap_or_default();
                 let role = text(message, "/role").unwrap_or("assistant");
                 piece(seen, json!({"role": role, "content": ""}))
             }
@@ -399,7 +408,7 @@ impl Translate for Stream {
                 if let Some(reason) = text(&body, "/delta/stop_reason") {
                     seen.finish = Some(finish(reason));
                 }
-                let given = body.get("usage").map(usage).unwrap_or_default();
+                let given = body.get("usage").map(|given| usage(call, given)).unwrap_or_default();
                 seen.usage = given.or(seen.usage);
                 Vec::new()
             }

@@ -57,7 +57,7 @@ impl Provider for Azure {
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn Translate> {
-        Box::new(openai::Relay)
+        Box::new(openai::Relay::default())
     }
 
     fn relays(&self) -> bool {

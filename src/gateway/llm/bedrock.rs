@@ -135,7 +135,7 @@ impl Provider for Bedrock {
         if !tools.is_empty() {
             message.insert("tool_calls".into(), tools.into());
         }
-        let usage = usage(&body);
+        let usage = usage(call, &body);
         let mut result = json!({
             "id": call.answer_id(None),
             "object": "chat.completion",
@@ -182,12 +182,14 @@ fn finish(reason: &str) -> &'static str {
     }
 }
 
-fn usage(body: &Json) -> Usage {
+/// Kong 3.10 does not know of the cache.
+fn usage(call: &Call, body: &Json) -> Usage {
     Usage {
         prompt: count(body, "/usage/inputTokens"),
         completion: count(body, "/usage/outputTokens"),
         total: count(body, "/usage/totalTokens"),
-        cached: count(body, "/usage/cacheReadInputTokens").filter(|cached| *cached > 0),
+        cached: count(body, "/usage/cacheReadInputTokens")
+            .filter(|cached| *cached > 0 && call.dialect.complete_answers),
     }
 }
 
@@ -372,7 +374,7 @@ impl Translate for Stream {
                 if complete { Vec::new() } else { piece(seen, json!({}), Some(reason)) }
             }
             "metadata" => {
-                seen.usage = usage(&body);
+                seen.usage = usage(call, &body);
                 vec![Chunk::Done]
             }
             "exception" => {

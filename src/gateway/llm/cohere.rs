@@ -7,7 +7,7 @@ use super::framing::Event;
 use super::json::{content_text, count, list, object, present, rename, text};
 use super::openai::{self, merge_options};
 use super::params::Params;
-use super::stream::{Chunk, Seen, Translate, chunk};
+use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
 use super::{Answer, Call, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
 
@@ -63,11 +63,7 @@ impl Provider for Cohere {
             if !messages.is_empty() {
                 body.insert("chat_history".into(), history(&messages, call));
             }
-            let message = last.and_then(|message| message.get("content").cloned()).unwrap_or_default();
-            body.insert(
-                "message".into(),
-                if message.is_array() { content_text(&message).into() } else { message },
-            );
+            body.insert("message".into(), said(last.as_ref().unwrap_or(&Json::Null), call));
         }
         Ok(Json::Object(body))
     }
@@ -233,10 +229,17 @@ fn history(messages: &[Json], call: &Call) -> Json {
                 Some("system" | "developer") if call.dialect.complete_requests => "SYSTEM",
                 _ => "USER",
             };
-            let content = message.get("content").cloned().unwrap_or_default();
-            json!({"role": role, "message": if content.is_array() { content_text(&content).into() } else { content }})
+            json!({"role": role, "message": said(message, call)})
         })
         .collect()
+}
+
+/// What a message says, as text. Kong 3.10 passes lists of parts on as they are.
+fn said(message: &Json, call: &Call) -> Json {
+    match message.get("content") {
+        Some(parts @ Json::Array(_)) if call.dialect.complete_requests => content_text(parts).into(),
+        content => content.cloned().unwrap_or_default(),
+    }
 }
 
 /// Tool calls of the first API: names with parameters, without ids.
@@ -309,6 +312,10 @@ impl Translate for Stream {
                     .or(units(&body, "/delta/usage/billed_units"))
                     .or(units(&body, "/delta/usage/tokens"));
                 let reason = text(&body, "/finish_reason").or_else(|| text(&body, "/delta/finish_reason"));
+                if complete && reason == Some("ERROR") {
+                    let told = text(&body, "/response/message").or_else(|| text(&body, "/delta/error"));
+                    return vec![error_chunk("server_error", told.unwrap_or("the provider gave up midway"))];
+                }
                 seen.finish = seen.finish.or(Some(reason.map_or("stop", finish)));
                 vec![Chunk::Done]
             }

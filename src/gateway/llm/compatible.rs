@@ -80,7 +80,7 @@ impl Provider for Compatible {
         if self.in_ollamas_format(call) {
             return Box::new(ollama::Stream::default());
         }
-        Box::new(openai::Relay)
+        Box::new(openai::Relay::default())
     }
 
     fn relays(&self) -> bool {

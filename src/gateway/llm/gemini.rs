@@ -118,7 +118,7 @@ impl Provider for Gemini {
         if candidates.is_empty() && !blocked {
             return Err(wrong("no generation candidates received from Gemini, or max_tokens too short"));
         }
-        let usage = usage(&body);
+        let usage = usage(call, &body);
         let mut choices: Vec<Json> = candidates
             .iter()
             .take(if complete { usize::MAX } else { 1 })
@@ -183,15 +183,16 @@ fn finish(reason: &str) -> &'static str {
     }
 }
 
-/// Thoughts count as part of the answer, as OpenAI counts its own.
-fn usage(body: &Json) -> Usage {
+/// Thoughts count as part of the answer, as OpenAI counts its own. Kong 3.10 knows neither them nor the cache.
+fn usage(call: &Call, body: &Json) -> Usage {
     let at = |field: &str| count(body, &format!("/usageMetadata/{field}"));
-    let thoughts = at("thoughtsTokenCount").unwrap_or_default();
+    let more = |field: &str| at(field).filter(|_| call.dialect.complete_answers);
+    let thoughts = more("thoughtsTokenCount").unwrap_or_default();
     Usage {
         prompt: at("promptTokenCount"),
         completion: at("candidatesTokenCount").map(|tokens| tokens + thoughts),
         total: at("totalTokenCount"),
-        cached: at("cachedContentTokenCount"),
+        cached: more("cachedContentTokenCount"),
     }
 }
 
@@ -396,7 +397,7 @@ impl Translate for Stream {
         let complete = call.dialect.complete_answers;
         seen.id = seen.id.take().or_else(|| text(&body, "/responseId").map(str::to_owned));
         seen.model = seen.model.take().or_else(|| text(&body, "/modelVersion").map(str::to_owned));
-        seen.usage = usage(&body).or(seen.usage);
+        seen.usage = usage(call, &body).or(seen.usage);
         let candidate = body.pointer("/candidates/0").cloned().unwrap_or_default();
         let content = written(&candidate, complete);
         let tools = if complete || content.is_none() {

@@ -4,8 +4,9 @@ use super::cost::Usage;
 use super::embeddings;
 use super::framing::Event;
 use super::json::{count, list, present, rename, text};
+use super::llama2::finish;
 use super::openai::{self, merge_options};
-use super::stream::{Chunk, Seen, Translate, chunk};
+use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
 use super::{Answer, Call, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
 
@@ -89,7 +90,8 @@ impl Provider for HuggingFace {
             return Err(wrong(&format!("API error: {error}")));
         }
         let complete = call.dialect.complete_answers;
-        let generated = text(&body, "/0/generated_text").or_else(|| text(&body, "/generated_text"));
+        let item = body.get(0).or(Some(&body).filter(|_| complete)).unwrap_or(&Json::Null);
+        let generated = text(item, "/generated_text");
         if complete && generated.is_none() && call.route == Route::Chat {
             return openai::answer(
                 self.name(),
@@ -97,12 +99,13 @@ impl Provider for HuggingFace {
                 serde_json::to_vec(&body).unwrap_or_default().as_slice(),
             );
         }
+        let reason = finish(item);
         let choice = |index: usize, content: &str| {
             if complete && call.route == Route::Completions {
-                json!({"index": index, "text": content, "finish_reason": "stop", "logprobs": null})
+                json!({"index": index, "text": content, "finish_reason": reason, "logprobs": null})
             } else if complete {
                 json!({"index": index, "message": {"role": "assistant", "content": content},
-                       "finish_reason": "stop"})
+                       "finish_reason": reason})
             } else {
                 json!({"index": index, "message": {"content": content}, "finish_reason": "complete"})
             }
@@ -120,7 +123,10 @@ impl Provider for HuggingFace {
                 .collect(),
             None => return Err(wrong("Invalid response format")),
         };
-        let usage = body.get("usage").map(Usage::from_openai).unwrap_or_default();
+        let tokens = count(item, "/details/generated_tokens").filter(|_| complete);
+        let usage =
+            body.get("usage").map(Usage::from_openai).unwrap_or_default().or(Usage::new(None, tokens));
+        let usage = call.counted(usage, generated.unwrap_or_default().chars().count());
         let object = match (text(&body, "/object"), call.route) {
             (Some(object), _) => object,
             (None, Route::Completions) if complete => "text_completion",
@@ -144,7 +150,7 @@ impl Provider for HuggingFace {
 
     fn stream(&self, call: &Call) -> Box<dyn Translate> {
         if call.dialect.complete_answers && call.route == Route::Chat {
-            Box::new(openai::Relay)
+            Box::new(openai::Relay::default())
         } else {
             Box::new(Stream)
         }
@@ -161,6 +167,9 @@ impl Translate for Stream {
             return vec![Chunk::Done];
         }
         let Ok(body) = serde_json::from_str::<Json>(&event.data) else { return Vec::new() };
+        if let Some(message) = text(&body, "/error").filter(|_| call.dialect.complete_answers) {
+            return vec![error_chunk("server_error", message)];
+        }
         let delta = if call.route == Route::Completions {
             json!({"content": text(&body, "/token/text").unwrap_or_default()})
         } else {
@@ -176,7 +185,7 @@ impl Translate for Stream {
         }
         let mut chunks = vec![Chunk::Json(piece)];
         if body.get("generated_text").is_some_and(|generated| !generated.is_null()) {
-            seen.finish = Some("stop");
+            seen.finish = Some(finish(&body));
             seen.usage.completion = count(&body, "/details/generated_tokens");
             chunks.push(Chunk::Done);
         }

@@ -4,7 +4,7 @@ use super::endpoint::operation;
 use super::framing::Event;
 use super::json::{count, object, text};
 use super::params::Params;
-use super::stream::{Chunk, Seen, Translate, chunk};
+use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
 use super::{Answer, Call, Map, Provider, Route, TransformError, Usage, ollama, openai};
 use serde_json::{Value as Json, json};
 
@@ -66,7 +66,7 @@ impl Provider for Llama2 {
     fn stream(&self, call: &Call) -> Box<dyn Translate> {
         match format(call) {
             Format::Ollama => Box::new(ollama::Stream::default()),
-            Format::OpenAi => Box::new(openai::Relay),
+            Format::OpenAi => Box::new(openai::Relay::default()),
             Format::Raw => Box::new(RawStream::default()),
         }
     }
@@ -76,8 +76,31 @@ impl Provider for Llama2 {
     }
 }
 
-/// The conversation as one text with the model's own marks: the first message is the system prompt, the second
-/// the question.
+/// The conversation as one text with the model's own marks: the system prompt goes before the first question.
+fn conversation(messages: &[Json]) -> String {
+    let (mut prompt, mut system) = (String::new(), String::new());
+    for message in messages {
+        let content = message.get("content").map(super::json::content_text).unwrap_or_default();
+        match text(message, "/role") {
+            Some("system" | "developer") => {
+                let between = if system.is_empty() { "" } else { "\n\n" };
+                system.extend([between, &content]);
+            }
+            Some("assistant") => prompt.push_str(&format!(" {content} </s>")),
+            _ => {
+                let system = match std::mem::take(&mut system) {
+                    system if system.is_empty() => system,
+                    system => format!("<<SYS>>\n{system}\n<</SYS>>\n\n"),
+                };
+                prompt.push_str(&format!("<s>[INST] {system}{content} [/INST]"));
+            }
+        }
+    }
+    prompt
+}
+
+/// The same as Kong 3.10 writes it: the first message is the system prompt, the second the question, whoever said
+/// them, and answers are left out.
 fn instructions(messages: &[Json]) -> String {
     let mut prompt = String::new();
     for (place, message) in messages.iter().enumerate() {
@@ -108,6 +131,7 @@ fn raw_request(call: &Call, mut body: Map) -> Json {
     ]);
     let inputs =
         match (body.get("messages").and_then(Json::as_array), body.get("prompt").and_then(Json::as_str)) {
+            (Some(messages), _) if call.dialect.complete_requests => Some(conversation(messages)),
             (Some(messages), _) => Some(instructions(messages)),
             (None, Some(prompt)) => {
                 Some(format!("<s> [INST] <<SYS>> You are a helpful assistant. <<SYS>> {prompt} [/INST]"))
@@ -164,13 +188,16 @@ struct RawStream {
 }
 
 /// Why the model stopped, in OpenAI's terms.
-fn finish(item: &Json) -> &'static str {
+pub(super) fn finish(item: &Json) -> &'static str {
     if text(item, "/details/finish_reason") == Some("length") { "length" } else { "stop" }
 }
 
 impl Translate for RawStream {
     fn event(&mut self, call: &Call, event: &Event, seen: &mut Seen) -> Vec<Chunk> {
         let Ok(body) = serde_json::from_str::<Json>(&event.data) else { return Vec::new() };
+        if let Some(message) = text(&body, "/error").filter(|_| call.dialect.complete_answers) {
+            return vec![error_chunk("server_error", message)];
+        }
         let mut chunks = Vec::new();
         let special = body.pointer("/token/special").and_then(Json::as_bool).unwrap_or(false);
         if let Some(token) = text(&body, "/token/text").filter(|_| !special) {

@@ -23,11 +23,14 @@ impl Provider for Mistral {
         Ok(format!("https://api.mistral.ai:443{path}"))
     }
 
-    fn request(&self, call: &Call, body: Map) -> Result<Json, TransformError> {
-        // Mistral sends token counts without being asked, and refuses `stream_options`.
+    fn request(&self, call: &Call, mut body: Map) -> Result<Json, TransformError> {
         if in_ollamas_format(call) {
             ollama::request(call, body)
         } else {
+            if call.dialect.complete_requests {
+                // Mistral sends token counts without being asked, and refuses this
+                body.remove("stream_options");
+            }
             openai::request(self.name(), call, body, false)
         }
     }
@@ -41,7 +44,11 @@ impl Provider for Mistral {
     }
 
     fn stream(&self, call: &Call) -> Box<dyn Translate> {
-        if in_ollamas_format(call) { Box::new(ollama::Stream::default()) } else { Box::new(openai::Relay) }
+        if in_ollamas_format(call) {
+            Box::new(ollama::Stream::default())
+        } else {
+            Box::new(openai::Relay::default())
+        }
     }
 
     fn drops_cookies(&self) -> bool {

@@ -30,7 +30,7 @@ impl Provider for OpenAi {
     }
 
     fn stream(&self, _call: &Call) -> Box<dyn Translate> {
-        Box::new(Relay)
+        Box::new(Relay::default())
     }
 
     fn relays(&self) -> bool {
@@ -133,9 +133,14 @@ pub(super) fn answer(provider: &'static str, call: &Call, body: &[u8]) -> Result
     Ok(Answer { body: None, usage, model: glance.model })
 }
 
-/// Passes chunks on as they are, but for one: the usage that was asked for in the client's stead gets a choice, so
-/// that clients that read `choices[0]` of every chunk go on working.
-pub(super) struct Relay;
+/// Passes chunks on as they are, but for the usage: one that was asked for in the client's stead gets a choice, so
+/// that clients that read `choices[0]` of every chunk go on working; one that the client asked for stands in a chunk
+/// of its own, also where the provider tells it beside the last choice (Mistral).
+#[derive(Default)]
+pub(super) struct Relay {
+    /// The chunk of the usage that was told beside a choice.
+    owed: Option<Json>,
+}
 
 #[derive(Deserialize)]
 struct ChunkGlance {
@@ -151,7 +156,7 @@ struct ChunkGlance {
 impl Translate for Relay {
     fn event(&mut self, call: &Call, event: &Event, seen: &mut Seen) -> Vec<Chunk> {
         if event.data == "[DONE]" {
-            return vec![Chunk::Done];
+            return self.owed.take().map(Chunk::Json).into_iter().chain([Chunk::Done]).collect();
         }
         let Ok(glance) = serde_json::from_str::<ChunkGlance>(&event.data) else {
             return vec![Chunk::Text(event.data.clone())];
@@ -166,6 +171,13 @@ impl Translate for Relay {
         let usage = glance.usage.or(response.usage).filter(|usage| !usage.is_null());
         if let Some(usage) = &usage {
             seen.usage = Usage::from_openai(usage);
+        }
+        if usage.is_some() && call.usage_chunk && call.dialect.complete_answers {
+            self.owed = None;
+            if let Some((chunk, owed)) = apart(&event.data).filter(|_| !glance.choices.is_empty()) {
+                self.owed = Some(owed);
+                return vec![Chunk::Json(chunk)];
+            }
         }
         let asked_for_itself = call.dialect.ask_stream_usage
             && !call.usage_chunk
@@ -184,4 +196,13 @@ impl Translate for Relay {
         }
         vec![Chunk::Text(event.data.clone())]
     }
+}
+
+/// A chunk without its usage, and the usage in a chunk of its own.
+fn apart(chunk: &str) -> Option<(Json, Json)> {
+    let mut chunk: Map = serde_json::from_str(chunk).ok()?;
+    let mut usage = chunk.clone();
+    usage.insert("choices".into(), json!([]));
+    chunk.remove("usage");
+    Some((Json::Object(chunk), Json::Object(usage)))
 }

@@ -2,7 +2,7 @@
 
 use super::api::{Api, Found, Problem, Question, Wrong, texts};
 use super::openai::{choice_of, tools_of};
-use super::reply::{Ask, End, conversation, said, tokens};
+use super::reply::{Ask, End, IMAGE, conversation, said, tokens};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value as Json, json};
@@ -56,12 +56,23 @@ fn ask(question: &Question<'_>) -> Result<Ask, Wrong> {
     let conversation = conversation(messages, "content");
     Ok(Ask {
         prompt: conversation.prompt,
-        input_tokens: conversation.tokens + body.get("tools").map_or(0, |tools| tokens(&tools.to_string())),
+        input_tokens: conversation.tokens
+            + images(messages)
+            + body.get("tools").map_or(0, |tools| tokens(&tools.to_string())),
         tools: tools_of(body, "/function"),
         choice: choice_of(body, "/function"),
         answers_tool: conversation.answers_tool,
         ..common(body)?
     })
+}
+
+/// Tokens of the images beside the messages' texts.
+fn images(messages: &[Json]) -> u64 {
+    messages
+        .iter()
+        .filter_map(|message| message.get("images")?.as_array())
+        .map(|list| list.len() as u64 * IMAGE)
+        .sum()
 }
 
 fn ask_generate(question: &Question<'_>) -> Result<Ask, Wrong> {

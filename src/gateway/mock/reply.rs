@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 const GIST: usize = 160;
 
 /// What an image counts, in tokens.
-const IMAGE: u64 = 85;
+pub(super) const IMAGE: u64 = 85;
 
 /// What a request asks, and what is said to it.
 #[derive(Clone, Debug, Default)]
