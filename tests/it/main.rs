@@ -6,6 +6,7 @@ mod admin_api;
 mod admin_kinds;
 mod ai_clients;
 mod ai_examples;
+mod ai_failover;
 mod ai_plugins;
 mod ai_proxy;
 mod bad_input;

@@ -285,6 +285,7 @@ impl Advanced {
 fn stopped(stop: Stop) -> Response<Body> {
     match stop {
         Stop::Refused(refusal) => ai::plain(StatusCode::BAD_REQUEST, &refusal.0),
+        Stop::NotExecuted(message) => ai::plain(StatusCode::NOT_IMPLEMENTED, &message),
         Stop::Failed(_) => ai::plain(StatusCode::INTERNAL_SERVER_ERROR, "An unexpected error occurred"),
     }
 }

@@ -37,6 +37,7 @@ pub async fn ask(
     let composed = compose_on(base, settings, ready, context, question).map_err(|stop| match stop {
         Stop::Refused(refusal) => refusal.0,
         Stop::Failed(failure) => failure.reason,
+        Stop::NotExecuted(message) => message,
     })?;
     let started = Instant::now();
     let failed = |reason: String| format!("failed to introspect request with AI service: {reason}");

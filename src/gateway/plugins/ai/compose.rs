@@ -58,6 +58,12 @@ pub(super) fn compose_on(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let path = context.inbound.uri.path();
     let route = ready.target.route;
+    if !ready.is_executed() {
+        let (kind, provider) = (&ready.target.route_type, ready.provider.name());
+        return Err(Stop::NotExecuted(format!(
+            "route_type {kind} is not executed by this gateway for {provider}"
+        )));
+    }
     let asked = Asked {
         target: &ready.target,
         route: if ready.provider.relays() { route.at(path) } else { route },

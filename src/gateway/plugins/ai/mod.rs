@@ -106,12 +106,6 @@ impl Ready {
             let problem = "is missing; this gateway does not read AWS's environment variables";
             return Err(ConfigError::new(at("model.options.bedrock.aws_region"), problem));
         }
-        let relays = !matches!(target.route, Route::Relay(_)) || provider.relays();
-        if target.route == Route::Other || !relays {
-            let problem =
-                format!("{} is not executed by this gateway for {}", target.route_type, provider.name());
-            return Err(ConfigError::new(at("route_type"), problem));
-        }
         match settings.native {
             Some(native) if native.provider() != provider.name() => {
                 let problem = format!(
@@ -129,6 +123,18 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// Whether the target's operation is executed here: not a provider's real-time sessions, and OpenAI's other
+    /// operations only for providers that have them.
+    fn is_executed(&self) -> bool {
+        match self.target.route {
+            Route::Other => false,
+            Route::Relay(_) => self.provider.relays(),
+            _ => true,
+        }
+    }
+}
+
 /// What clients are told of who answered.
 fn label(provider: &dyn Provider, model: &str) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(Bytes::from([provider.name(), "/", model].concat())).ok()
@@ -140,6 +146,8 @@ pub enum Stop {
     Refused(Refusal),
     /// Not the client's.
     Failed(Failure),
+    /// An operation that this gateway does not execute: a 501 with a message.
+    NotExecuted(String),
 }
 
 impl From<Refusal> for Stop {
@@ -168,6 +176,7 @@ impl Stop {
         match self {
             Stop::Refused(refusal) => refused(context, StatusCode::BAD_REQUEST, &refusal.0),
             Stop::Failed(failure) => Err(failure),
+            Stop::NotExecuted(message) => refused(context, StatusCode::NOT_IMPLEMENTED, &message),
         }
     }
 }
