@@ -21,6 +21,7 @@ mod schema;
 mod schema_folder;
 mod serve;
 mod settings;
+mod try_credential;
 mod try_file;
 mod version;
 mod weights;

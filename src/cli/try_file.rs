@@ -6,6 +6,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::gateway::{Gateway as Commands, perform};
 use super::serve::{addresses, interrupt, refused, report};
 use super::settings::{Context, DEFAULT_CONTROL_PLANE, Settings};
+use super::try_credential::{self, Shown};
 use crate::diagnostics::codes;
 use crate::document;
 use crate::gateway::{self, Addresses, Gateway, ServeError, ServeOptions, Variables};
@@ -139,6 +140,9 @@ async fn go(args: &Args, wishes: Wishes, at: Addresses, context: &mut Context) -
     let question = json!({"messages": [{"role": "user", "content": QUESTION}]});
     let url = format!("http://{proxy}{}", chat.path);
     context.console.out(&format!("\nPOST {}\n{question:#}\n", chat.path));
+    if let Some(told) = chat.shown.as_ref().and_then(|shown| shown.told) {
+        context.console.out(&format!("\n{told}\n"));
+    }
     let answer = web.send("POST", &url, &chat.headers(), Some(&question)).await?;
     let text = match serde_json::from_str::<Json>(&answer.text) {
         Ok(json) => format!("{json:#}"),
@@ -229,8 +233,8 @@ async fn start(flavor: Flavor, mock_llm: bool, context: &Context) -> Result<Gate
 struct Chat {
     path: String,
     host: Option<String>,
-    /// The header in which the route wants a key, and a consumer's key.
-    key: Option<(String, String)>,
+    /// The credential that the route wants, from one of the file's consumers.
+    shown: Option<Shown>,
     /// The plugin that asks for another credential.
     asks: Option<String>,
 }
@@ -238,8 +242,8 @@ struct Chat {
 impl Chat {
     fn headers(&self) -> Vec<(&str, &str)> {
         let host = self.host.as_deref().map(|host| ("host", host));
-        let key = self.key.as_ref().map(|(name, key)| (name.as_str(), key.as_str()));
-        host.into_iter().chain(key).collect()
+        let shown = self.shown.as_ref().map(|shown| (shown.header.as_str(), shown.value.expose_text()));
+        host.into_iter().chain(shown).collect()
     }
 }
 
@@ -271,19 +275,22 @@ async fn chat_route(web: &Web, collections: &str) -> Result<Option<Chat>, Failur
                 let host = first(&route, "hosts", |host| !host.contains('*'));
                 let gate = gate(&plugins, &route);
                 let name = gate.and_then(|gate| text_at(gate, "/name"));
-                let key = match gate.filter(|_| name == Some("key-auth")) {
-                    Some(gate) => key(web, collections, gate).await?,
+                let shown = match gate.and_then(try_credential::kind) {
+                    Some(kind) => {
+                        let rows = web.rows(&format!("{collections}/{}", kind.collection())).await?;
+                        gate.and_then(|gate| kind.show(gate, &rows))
+                    }
                     None => None,
                 };
-                let asks = name.filter(|_| key.is_none()).map(str::to_owned);
-                return Ok(Some(Chat { path, host, key, asks }));
+                let asks = name.filter(|_| shown.is_none()).map(str::to_owned);
+                return Ok(Some(Chat { path, host, shown, asks }));
             }
         }
     }
     Ok(None)
 }
 
-fn text_at<'a>(value: &'a Json, pointer: &str) -> Option<&'a str> {
+pub(super) fn text_at<'a>(value: &'a Json, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer).and_then(Json::as_str)
 }
 
@@ -300,20 +307,13 @@ fn gate<'a>(plugins: &'a [Json], route: &Json) -> Option<&'a Json> {
     })
 }
 
-/// The header that `key-auth` reads, and the key of a consumer.
-async fn key(web: &Web, collections: &str, gate: &Json) -> Result<Option<(String, String)>, Failure> {
-    let keys = web.rows(&format!("{collections}/key-auths")).await?;
-    let key = keys.iter().find_map(|key| text_at(key, "/key")).map(str::to_owned);
-    Ok(text_at(gate, "/config/key_names/0").map(str::to_owned).zip(key))
-}
-
 /// The commands to go on with.
 fn go_on(args: &Args, wishes: &Wishes, at: &Addresses, chat: Option<&Chat>) -> String {
     let mut text = String::from("\nGo on with\n");
     let file = &args.file;
     if let (Some(chat), Some(proxy)) = (chat, at.proxy) {
         let host = chat.host.as_ref().map(|host| format!(" -H 'Host: {host}'")).unwrap_or_default();
-        let key = chat.key.as_ref().map(|(name, _)| format!(" -H '{name}: KEY'")).unwrap_or_default();
+        let key = chat.shown.as_ref().map(Shown::on_a_command_line).unwrap_or_default();
         let body = json!({"messages": [{"role": "user", "content": "Hello"}]});
         text.push_str(&format!(
             "  curl http://{proxy}{}{host}{key} -H 'Content-Type: application/json' -d '{body}'\n",

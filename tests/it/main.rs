@@ -36,6 +36,7 @@ mod schemas;
 mod scopes;
 mod serve;
 mod support;
+mod try_file;
 mod tutorial;
 
 /// A file of this folder without its `mod` line would never run.
