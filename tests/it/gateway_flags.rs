@@ -123,6 +123,18 @@ fn what_the_flags_and_the_files_say_must_go_together() {
 }
 
 #[test]
+fn paths_of_gateways_before_3_0_are_told_before_a_run_and_stop_it_where_that_is_asked_for() {
+    let gateway = Gateway::start();
+    let state = "_format_version: \"3.0\"\nroutes: [{name: r, paths: ['/a[0-9]+']}]\n";
+    let folder = Folder::with("kong.yaml", state);
+    let error = "-E route-regex-path-format";
+    let refused = run(&gateway, &folder, &format!("gateway sync kong.yaml {error}")).expect(1);
+    assert!(refused.stderr.contains("error[W0102]") && count(&gateway, "/routes") == 0, "{refused:?}");
+    let told = run(&gateway, &folder, "gateway sync kong.yaml").expect(0);
+    assert!(told.stderr.contains("warning[W0102]") && count(&gateway, "/routes") == 1, "{told:?}");
+}
+
+#[test]
 fn a_consumer_that_only_a_group_lists_is_one_of_the_files() {
     let gateway = enterprise();
     let state = "_format_version: \"3.0\"\nconsumers: [{username: bob}]\nconsumer_groups:\n\

@@ -46,9 +46,7 @@ pub(super) fn build(documents: &Documents, schemas: &Schemas) -> Loaded {
     let repeated = unique::check(documents, &collected, &made, &mut problems);
     check::check(documents, schemas, &collected, &made, &mut problems, &mut sources);
     defaults::check(documents, schemas, &collected, &mut problems, &mut sources);
-    if documents.options.lint {
-        lint::lint(documents, schemas, &collected, &made, &mut problems);
-    }
+    lint::lint(documents, schemas, &collected, &made, &mut problems);
     sort(documents, &mut problems);
     let settings = &documents.settings;
     let info = Info {
