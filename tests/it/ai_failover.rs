@@ -163,3 +163,30 @@ fn no_secret_of_any_provider_reaches_client_or_log() {
     assert!(log.contains("\"payload\""), "nothing was logged: {log}");
     assert!(!log.contains("provider-hush"), "{log}");
 }
+
+#[test]
+fn an_answer_that_is_no_stream_is_told_and_kept_back() {
+    use std::io::Write;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let page = "<html>provider-hush</html>";
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/html\r\ncontent-length";
+            write!(stream, "{head}: {}\r\n\r\n{page}", page.len()).unwrap();
+        }
+    });
+    for (flavor, want) in [
+        ("kong-3.14", "data: {\"error\":{\"code\":null,\"message\":\"the provider's answer is no stream\""),
+        ("kong-3.10", "data: {\"error\": true, \"message\": \"empty or unsupported transformer response\"}"),
+    ] {
+        let gateway = Gateway::with(&["--flavor", flavor]);
+        let mut config = target("openai", "m");
+        config["model"]["options"] = json!({"upstream_url": format!("http://{address}/v1")});
+        route(&gateway, "two", "ai-proxy", config);
+        let (events, whole) = streamed(&gateway);
+        assert!(whole && events.starts_with(want) && !events.contains("hush"), "{flavor}: {events}");
+    }
+}

@@ -55,11 +55,12 @@ impl Provider for Anthropic {
         let body: Json =
             serde_json::from_slice(body).map_err(|_| wrong("failed to decode anthropic response"))?;
         let model = text(&body, "/model").map(str::to_owned);
-        let usage = body.get("usage").map(|given| usage(call, given)).unwrap_or_default();
+        let mut usage = body.get("usage").map(|given| usage(call, given)).unwrap_or_default();
         let result = match call.route {
             Route::Completions => {
                 let written = text(&body, "/completion")
                     .ok_or_else(|| wrong("'completion' not in anthropic://llm/v1/chat response"))?;
+                usage = call.counted(usage, written.chars().count());
                 let mut result = json!({
                     "id": call.answer_id(text(&body, "/id")),
                     "object": "text_completion",

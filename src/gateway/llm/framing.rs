@@ -54,10 +54,30 @@ struct Values {
     start: usize,
 }
 
+/// The types of answers that are read as streams.
+const STREAM_TYPES: [&str; 5] = [
+    "text/event-stream",
+    "application/vnd.amazon.eventstream",
+    "application/json",
+    "application/stream+json",
+    "application/x-ndjson",
+];
+
+/// The media type of a `content-type`, without its parameters.
+fn media_type(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+/// Whether an answer of this content type can be read as a stream; one without a type is taken for one.
+pub fn is_stream_type(content_type: Option<&str>) -> bool {
+    content_type
+        .is_none_or(|kind| STREAM_TYPES.iter().any(|known| media_type(kind).eq_ignore_ascii_case(known)))
+}
+
 impl Framer {
     /// A framer for a stream of this content type. JSON by type or by its first byte, SSE otherwise.
     pub fn new(content_type: Option<&str>) -> Self {
-        let kind = content_type.and_then(|kind| kind.split(';').next()).map(str::trim).unwrap_or_default();
+        let kind = content_type.map(media_type).unwrap_or_default();
         let framing = match kind {
             "application/vnd.amazon.eventstream" => Framing::Aws,
             "application/json" | "application/stream+json" | "application/x-ndjson" => {

@@ -269,10 +269,16 @@ fn contents(body: &Map, complete: bool) -> Result<(Vec<Json>, Option<String>), S
             }
             role => {
                 let role = match role {
-                    Some("assistant") => "model",
-                    _ => "user",
+                    Some("assistant") => Some("model"),
+                    // Kong 3.10 leaves out roles that it does not know
+                    Some(role) if !complete && role != "user" => None,
+                    _ => Some("user"),
                 };
-                contents.push(json!({"role": role, "parts": parts(content, place)?}));
+                let parts = parts(content, place)?;
+                contents.push(Json::Object(object([
+                    ("role", role.map(Json::from)),
+                    ("parts", Some(parts.into())),
+                ])));
             }
         }
     }

@@ -33,11 +33,11 @@ pub use config::{Auth, Location, Logging, Model, Options, Param, Target};
 pub use cost::{Usage, estimate_tokens};
 pub use endpoint::{Credential, Lookup, Remembered, Upstream, credentials, resolve, upstream};
 pub use errors::openai_error;
-pub use framing::{Event, Framer, aws_message};
+pub use framing::{Event, Framer, aws_message, is_stream_type};
 pub use native::Native;
 pub use prompt::{Asked, Refusal, Streaming, UNLIMITED, accept, body_limit, parse_body};
 pub use sigv4::{Credentials, Signed, sign};
-pub use stream::{Chunk, Decoder, Seen, Translate};
+pub use stream::{Chunk, Decoder, Seen, Translate, no_stream};
 
 use crate::schema::Flavor;
 use serde_json::Value as Json;

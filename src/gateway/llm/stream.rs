@@ -2,7 +2,7 @@
 
 use super::cost::Usage;
 use super::framing::{Event, Framer};
-use super::{Call, Map, TransformError};
+use super::{Call, Dialect, Map, TransformError};
 use serde_json::{Value as Json, json};
 
 /// One piece of an answer in OpenAI's stream format.
@@ -190,4 +190,12 @@ pub fn chunk(call: &Call, seen: &Seen, delta: Json, finish: Option<&str>) -> Jso
 /// A chunk that tells the client of an error in the middle of a stream, as OpenAI's SDKs read it.
 pub fn error_chunk(kind: &str, message: &str) -> Chunk {
     Chunk::Json(json!({"error": {"message": message, "type": kind, "param": null, "code": null}}))
+}
+
+/// What a client gets that asked for a stream where the provider's answer is none.
+pub fn no_stream(dialect: &Dialect) -> Chunk {
+    if dialect.complete_answers {
+        return error_chunk("server_error", "the provider's answer is no stream");
+    }
+    Chunk::Text("{\"error\": true, \"message\": \"empty or unsupported transformer response\"}".to_owned())
 }

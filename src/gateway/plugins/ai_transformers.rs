@@ -151,7 +151,9 @@ impl Plugin for ResponseTransformer {
     }
 }
 
+/// An error in the place of the answer, of which nothing is left.
 fn refuse(answer: &mut Response<Bytes>, status: StatusCode, message: &str) {
+    answer.headers_mut().clear();
     *answer.status_mut() = status;
     *answer.body_mut() = json!({"error": {"message": message}}).to_string().into();
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
@@ -199,6 +201,7 @@ mod tests {
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/xml");
         instruct(&mut answer, "not json");
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!answer.headers().contains_key("x-new"));
         instruct(&mut answer, r#"{"plain": true}"#);
         assert_eq!((answer.status().as_u16(), &**answer.body()), (200, br#"{"plain":true}"#.as_slice()));
     }

@@ -189,9 +189,12 @@ pub fn response_body(context: &mut Context, head: &response::Parts) -> Option<Bo
         let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         StreamType(kind.map(str::to_owned), false)
     });
+    let taps = sent.settings.native.is_some() || sent.call.route == Route::Responses;
+    if !taps && !llm::is_stream_type(kind.as_deref()) {
+        return Some(Box::new(NoStream { sent, told: false }));
+    }
     let keep = sent.payload.is_some();
     let decoder = Decoder::new(sent.call.clone(), sent.ready.provider, kind.as_deref(), keep);
-    let taps = sent.settings.native.is_some() || sent.call.route == Route::Responses;
     let gzip = gzip.then(|| MultiGzDecoder::new(Vec::new()));
     Some(Box::new(Stream { sent, decoder, gzip, taps, latency: None }))
 }
@@ -205,6 +208,29 @@ impl BodyFilter for TooLarge {
     }
 
     fn end(&mut self, _: &mut Context) -> Result<Bytes, BodyError> {
+        Ok(Bytes::new())
+    }
+}
+
+/// An answer to a request for a stream that is none: a page of a proxy in between, most likely. Nothing of it
+/// reaches the client, who has got its status already.
+struct NoStream {
+    sent: Arc<SentState>,
+    told: bool,
+}
+
+impl BodyFilter for NoStream {
+    fn data(&mut self, _: &mut Context, chunk: Bytes) -> Result<Bytes, BodyError> {
+        if chunk.is_empty() || std::mem::replace(&mut self.told, true) {
+            return Ok(Bytes::new());
+        }
+        let mut out = Vec::new();
+        llm::no_stream(self.sent.settings.dialect).write(&mut out);
+        Ok(out.into())
+    }
+
+    fn end(&mut self, context: &mut Context) -> Result<Bytes, BodyError> {
+        record(context, &self.sent, Usage::default(), None, None);
         Ok(Bytes::new())
     }
 }
