@@ -26,6 +26,8 @@ pub struct Options {
     pub secrets: Secrets,
     /// For `_info.select_tags`.
     pub select_tags: Vec<String>,
+    /// Settings of `_info` without which the file could not be synced as it was dumped.
+    pub settings: Vec<&'static str>,
     /// For `_workspace`.
     pub workspace: Option<String>,
     /// For `_konnect`.
@@ -72,9 +74,15 @@ fn object(members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
 /// The members that stand before the lists.
 fn head(options: &Options) -> Vec<(&'static str, Value)> {
     let mut head = vec![("_format_version", Value::from(FORMAT_VERSION))];
+    let mut info: Vec<_> = options.settings.iter().map(|name| (*name, Value::Bool(true))).collect();
     if !options.select_tags.is_empty() {
         let tags = options.select_tags.iter().map(|tag| Value::from(tag.as_str())).collect();
-        head.push(("_info", object([("defaults", Value::object()), ("select_tags", Value::Array(tags))])));
+        info.push(("select_tags", Value::Array(tags)));
+    }
+    if !info.is_empty() {
+        info.push(("defaults", Value::object()));
+        info.sort_by_key(|(name, _)| *name);
+        head.push(("_info", object(info)));
     }
     if let Some(name) = &options.control_plane {
         head.push(("_konnect", object([("control_plane_name", Value::from(name.as_str()))])));

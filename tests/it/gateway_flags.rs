@@ -183,6 +183,9 @@ fn definitions_of_plugins_are_managed_when_that_is_asked_for() {
     assert!(!run(&gateway, &folder, "gateway dump").expect(0).stdout.contains("mine"));
     let dump = run(&gateway, &folder, "gateway dump --include-plugin-definitions").expect(0).stdout;
     assert!(dump.contains("name: mine"), "{dump}");
+    // The dump says by itself that it holds definitions.
+    folder.write("dump.yaml", &dump);
+    run(&gateway, &folder, "gateway diff dump.yaml --non-zero-exit-code").expect(0);
     run(&gateway, &folder, "gateway reset -f --skip-plugin-definitions").expect(0);
     assert_eq!(count(&gateway, "/custom-plugins"), 1);
     run(&gateway, &folder, "gateway reset -f --no-mask-deck-env-vars-value").expect(0);

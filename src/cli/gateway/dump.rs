@@ -67,6 +67,9 @@ pub struct Args {
     requests: Requests,
 }
 
+/// The setting of `_info` that stands for `--include-plugin-definitions`.
+const INCLUDE: &str = "include_plugin_definitions";
+
 /// Reads everything and writes it.
 pub async fn run(args: &Args, context: &Context) -> Outcome {
     let named = context.arguments.value_source("output_file") == Some(ValueSource::CommandLine);
@@ -141,6 +144,7 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
         skip_defaults: args.skip_defaults,
         secrets: args.secrets(),
         select_tags: args.scope.select_tag.clone(),
+        settings: [INCLUDE].into_iter().filter(|_| args.scope.kinds.include_plugin_definitions).collect(),
         workspace: session.aim.workspace.clone(),
         control_plane: session.aim.control_plane.clone(),
     };
@@ -158,8 +162,11 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
     }
     if dumped.plain_secrets > 0 {
         context.console.err(&format!(
-            "Warning: the dump holds {} secrets in clear; --secrets env writes variables in their place.\n",
-            dumped.plain_secrets
+            "Warning: the dump holds {} in clear; --secrets env writes variables in their place.\n",
+            match dumped.plain_secrets {
+                1 => "a secret".to_owned(),
+                many => format!("{many} secrets"),
+            }
         ));
     }
     Ok(())
