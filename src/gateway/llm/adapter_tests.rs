@@ -395,6 +395,38 @@ fn kong_3_10_counts_neither_caches_nor_thoughts() {
 }
 
 #[test]
+fn images_by_address_are_typed_or_refused() {
+    let body = |url: &str| {
+        let parts = json!([{"type": "image_url", "image_url": {"url": url}}]);
+        json!({"messages": [{"role": "user", "content": parts}]})
+    };
+    let kind = |dialect, url: &str| {
+        let call = call(named("gemini"), Route::Chat, false, dialect);
+        sent(&call, body(url)).pointer("/contents/0/parts/0/fileData/mimeType").cloned().unwrap()
+    };
+    assert_eq!(kind(&KONG_3_14, "https://example.com/a.JPG?x=1.png"), "image/jpeg");
+    assert_eq!(kind(&KONG_3_14, "https://example.com/a"), "image/generic");
+    assert_eq!(kind(&KONG_3_10, "https://example.com/a.png"), "image/generic");
+    let call = call(named("bedrock"), Route::Chat, false, &KONG_3_14);
+    let Json::Object(body) = body("https://example.com/a.png") else { panic!("no object") };
+    let refused = provider("bedrock").unwrap().request(&call, body).unwrap_err().to_string();
+    assert!(refused.contains("data: URLs only"), "{refused}");
+}
+
+#[test]
+fn bedrock_gets_tools_and_calls_without_arguments() {
+    let body = json!({
+        "tools": [{"type": "function", "function": {"name": "now"}}],
+        "messages": [{"role": "assistant", "content": null, "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "now", "arguments": ""}}]}],
+    });
+    let request = sent(&call(named("bedrock"), Route::Chat, false, &KONG_3_14), body);
+    assert_eq!(request["messages"][0]["content"][0]["toolUse"]["input"], json!({}));
+    let schema = &request["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"];
+    assert_eq!(*schema, json!({"type": "object", "properties": {}}));
+}
+
+#[test]
 fn cached_tokens_are_prompt_tokens() {
     let call = call(named("anthropic"), Route::Chat, false, &KONG_3_14);
     let answer = answered(

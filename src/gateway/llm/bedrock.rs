@@ -205,10 +205,14 @@ fn tool_config(params: &Params<'_>, bedrock: &Json) -> Option<Json> {
         .functions()
         .into_iter()
         .map(|function| {
+            let parameters = function.get("parameters").cloned();
+            // Bedrock refuses a tool without a schema
+            let none = || params.is_complete().then(|| json!({"type": "object", "properties": {}}));
+            let schema = object([("json", parameters.or_else(none))]);
             let spec = object([
                 ("name", function.get("name").cloned()),
                 ("description", function.get("description").cloned()),
-                ("inputSchema", Some(Json::Object(object([("json", function.get("parameters").cloned())])))),
+                ("inputSchema", Some(Json::Object(schema))),
             ]);
             json!({"toolSpec": spec})
         })
@@ -270,7 +274,7 @@ fn messages(body: &Map, complete: bool) -> Result<(Vec<Json>, Vec<Json>), String
             }
             role => {
                 let blocks = if calls.is_empty() || content.is_array() {
-                    blocks(&content, complete)
+                    blocks(&content, complete)?
                 } else {
                     let mut blocks = Vec::new();
                     if complete && !content_text(&content).is_empty() {
@@ -278,6 +282,8 @@ fn messages(body: &Map, complete: bool) -> Result<(Vec<Json>, Vec<Json>), String
                     }
                     for call in calls {
                         let arguments = text(call, "/function/arguments").unwrap_or("{}");
+                        // a call without arguments, as some clients write it
+                        let arguments = if complete && arguments.is_empty() { "{}" } else { arguments };
                         let input: Json = serde_json::from_str(arguments).map_err(|_| {
                             "failed to decode function response arguments from assistant's message, not JSON format"
                         })?;
@@ -299,23 +305,27 @@ fn messages(body: &Map, complete: bool) -> Result<(Vec<Json>, Vec<Json>), String
 }
 
 /// Content in Bedrock's blocks. Kong 3.10 passes lists on as they are.
-fn blocks(content: &Json, complete: bool) -> Vec<Json> {
+fn blocks(content: &Json, complete: bool) -> Result<Vec<Json>, String> {
     match content {
-        Json::Array(parts) if !complete => parts.clone(),
+        Json::Array(parts) if !complete => Ok(parts.clone()),
         Json::Array(parts) => parts
             .iter()
-            .map(|part| match text(part, "/image_url/url").and_then(inline_image) {
-                Some(image) => image,
-                None => json!({"text": text(part, "/text").unwrap_or_default()}),
+            .map(|part| match text(part, "/image_url/url") {
+                Some(url) => inline_image(url).ok_or_else(|| {
+                    "Bedrock takes images as data: URLs only, not by their address".to_owned()
+                }),
+                None => Ok(json!({"text": text(part, "/text").unwrap_or_default()})),
             })
             .collect(),
-        other => vec![json!({"text": other.as_str().unwrap_or_default()})],
+        other => Ok(vec![json!({"text": other.as_str().unwrap_or_default()})]),
     }
 }
 
 fn inline_image(url: &str) -> Option<Json> {
     let (kind, data) = url.strip_prefix("data:image/")?.split_once(";base64,")?;
-    Some(json!({"image": {"format": kind, "source": {"bytes": data}}}))
+    // Bedrock's name of what data URLs may also call jpg
+    let format = if kind == "jpg" { "jpeg" } else { kind };
+    Some(json!({"image": {"format": format, "source": {"bytes": data}}}))
 }
 
 /// Bedrock's stream: AWS events about a message, its blocks and their pieces.

@@ -274,7 +274,7 @@ fn contents(body: &Map, complete: bool) -> Result<(Vec<Json>, Option<String>), S
                     Some(role) if !complete && role != "user" => None,
                     _ => Some("user"),
                 };
-                let parts = parts(content, place)?;
+                let parts = parts(content, place, complete)?;
                 contents.push(Json::Object(object([
                     ("role", role.map(Json::from)),
                     ("parts", Some(parts.into())),
@@ -286,7 +286,7 @@ fn contents(body: &Map, complete: bool) -> Result<(Vec<Json>, Option<String>), S
 }
 
 /// Content in Gemini's parts.
-fn parts(content: &Json, place: usize) -> Result<Vec<Json>, String> {
+fn parts(content: &Json, place: usize, complete: bool) -> Result<Vec<Json>, String> {
     let Some(parts) = content.as_array() else {
         return Ok(content.as_str().map(|written| json!({"text": written})).into_iter().collect());
     };
@@ -303,7 +303,7 @@ fn parts(content: &Json, place: usize) -> Result<Vec<Json>, String> {
             (Some("image_url"), _, None) => {
                 Err("message part type is 'image_url' but is missing .image_url.url block".to_owned())
             }
-            (Some("image_url"), _, Some(url)) => image(url),
+            (Some("image_url"), _, Some(url)) => image(url, complete),
             (kind, ..) => {
                 Err(format!("cannot transform part of type '{}' to Gemini format", kind.unwrap_or("nil")))
             }
@@ -311,7 +311,7 @@ fn parts(content: &Json, place: usize) -> Result<Vec<Json>, String> {
         .collect()
 }
 
-fn image(url: &str) -> Result<Json, String> {
+fn image(url: &str, complete: bool) -> Result<Json, String> {
     if url.len() < 10 {
         return Err(
             "could not decode OpenAI image-part, image URL is less than 10 bytes, which is not parsable"
@@ -320,8 +320,25 @@ fn image(url: &str) -> Result<Json, String> {
     }
     Ok(match url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
         Some((kind, data)) => json!({"inlineData": {"data": data, "mimeType": kind}}),
-        None => json!({"fileData": {"fileUri": url, "mimeType": "image/generic"}}),
+        None => {
+            let kind = image_type(url).filter(|_| complete).unwrap_or("image/generic");
+            json!({"fileData": {"fileUri": url, "mimeType": kind}})
+        }
     })
+}
+
+/// The type of an image by the end of its address, of those that Gemini reads.
+fn image_type(url: &str) -> Option<&'static str> {
+    let path = url.split(['?', '#']).next()?;
+    let (_, extension) = path.rsplit_once('.')?;
+    match extension.to_ascii_lowercase().as_str() {
+        "png" => Some("image/png"),
+        "jpg" | "jpeg" => Some("image/jpeg"),
+        "webp" => Some("image/webp"),
+        "heic" => Some("image/heic"),
+        "heif" => Some("image/heif"),
+        _ => None,
+    }
 }
 
 /// The tool calls among a candidate's parts, numbered from `first`.

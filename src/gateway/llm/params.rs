@@ -16,6 +16,11 @@ impl<'a> Params<'a> {
         Params { body, complete: call.dialect.complete_requests }
     }
 
+    /// Whether every parameter is understood.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// A parameter, unless it is null.
     pub(super) fn take(&self, key: &str) -> Option<Json> {
         present(self.body, key).cloned()
