@@ -395,6 +395,26 @@ fn kong_3_10_counts_neither_caches_nor_thoughts() {
 }
 
 #[test]
+fn results_of_one_turn_stand_in_one_message() {
+    let made = |id: &str| json!({"id": id, "type": "function", "function": {"name": id, "arguments": "{}"}});
+    let result = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "{\"a\":1}"});
+    for (provider, list, parts) in [
+        ("anthropic", "messages", "content"),
+        ("bedrock", "messages", "content"),
+        ("gemini", "contents", "parts"),
+    ] {
+        let body = json!({"messages": [
+            {"role": "user", "content": "x"}, {"role": "assistant", "content": null, "tool_calls": [made("a"), made("b")]},
+            result("a"), result("b"), {"role": "user", "content": "and?"},
+        ]});
+        let request = sent(&call(named(provider), Route::Chat, false, &KONG_3_14), body);
+        let turns = request[list].as_array().unwrap();
+        assert_eq!(turns.len(), 4, "{provider}: {request}");
+        assert_eq!(turns[2][parts].as_array().map(Vec::len), Some(2), "{provider}: {request}");
+    }
+}
+
+#[test]
 fn images_by_address_are_typed_or_refused() {
     let body = |url: &str| {
         let parts = json!([{"type": "image_url", "image_url": {"url": url}}]);

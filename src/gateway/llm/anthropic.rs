@@ -2,7 +2,7 @@
 
 use super::cost::Usage;
 use super::framing::Event;
-use super::json::{content_text, count, list, object, present, text};
+use super::json::{add_result, content_text, count, list, object, present, text};
 use super::openai::merge_options;
 use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
@@ -237,14 +237,7 @@ fn messages(body: &Map, complete: bool) -> (Vec<Json>, Option<Json>) {
                     "tool_use_id": message.get("tool_call_id"),
                     "content": content,
                 });
-                // all results of one turn belong into one message
-                let earlier = out.last_mut().filter(|_| complete).and_then(|last| last.get_mut("content"));
-                match earlier.and_then(Json::as_array_mut).filter(|blocks| {
-                    blocks.last().is_some_and(|block| text(block, "/type") == Some("tool_result"))
-                }) {
-                    Some(blocks) => blocks.push(result),
-                    None => out.push(json!({"role": "user", "content": [result]})),
-                }
+                add_result(&mut out, "content", result, complete);
             }
             Some(role @ ("assistant" | "user")) if complete => {
                 out.push(json!({"role": role, "content": content_blocks(&content)}));

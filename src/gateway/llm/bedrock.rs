@@ -4,7 +4,7 @@ use super::cost::Usage;
 use super::embeddings;
 use super::endpoint::operation;
 use super::framing::Event;
-use super::json::{content_text, count, list, object, text};
+use super::json::{add_result, content_text, count, list, object, text};
 use super::openai::merge_options;
 use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
@@ -262,15 +262,7 @@ fn messages(body: &Map, complete: bool) -> Result<(Vec<Json>, Vec<Json>), String
                     ("content", Some(json!([result]))),
                     ("status", message.get("status").cloned()),
                 ]);
-                // all results of one turn belong into one message
-                let earlier = out.last_mut().filter(|_| complete).and_then(|last| last.get_mut("content"));
-                match earlier
-                    .and_then(Json::as_array_mut)
-                    .filter(|blocks| blocks.iter().all(|block| block.get("toolResult").is_some()))
-                {
-                    Some(blocks) => blocks.push(json!({"toolResult": result})),
-                    None => out.push(json!({"role": "user", "content": [{"toolResult": result}]})),
-                }
+                add_result(&mut out, "content", json!({"toolResult": result}), complete);
             }
             role => {
                 let blocks = if calls.is_empty() || content.is_array() {

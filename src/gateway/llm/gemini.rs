@@ -4,7 +4,7 @@ use super::cost::Usage;
 use super::embeddings::{self, Format};
 use super::endpoint::operation;
 use super::framing::Event;
-use super::json::{content_text, count, list, object, rename, text};
+use super::json::{add_result, content_text, count, list, object, rename, text};
 use super::openai::merge_options;
 use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
@@ -244,8 +244,8 @@ fn contents(body: &Map, complete: bool) -> Result<(Vec<Json>, Option<String>), S
                     Ok(result) => json!({"result": result}),
                     Err(_) => json!({"result": written}),
                 };
-                contents.push(json!({"role": "user",
-                    "parts": [{"functionResponse": {"name": name, "response": result}}]}));
+                let response = json!({"functionResponse": {"name": name, "response": result}});
+                add_result(&mut contents, "parts", response, true);
             }
             Some("tool") => contents.push(json!({"role": "function", "parts": [
                 {"function_response": {"response": {"content": [content]}, "name": "get_product_info"}}]})),

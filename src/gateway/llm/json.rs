@@ -58,3 +58,24 @@ pub(super) fn content_text(content: &Json) -> String {
         _ => String::new(),
     }
 }
+
+/// Adds a tool's result to a conversation whose messages hold their parts in the member `parts`. With `joins`, the
+/// results of one turn stand in one message: providers ask for all of them at once.
+pub(super) fn add_result(messages: &mut Vec<Json>, parts: &str, result: Json, joins: bool) {
+    // results are told by what the new one has too
+    let is_alike = |part: &Json| match (part.get("type"), result.get("type")) {
+        (Some(kind), Some(wanted)) => kind == wanted,
+        (None, None) => {
+            result.as_object().is_some_and(|result| result.keys().all(|key| part.get(key).is_some()))
+        }
+        _ => false,
+    };
+    let earlier = messages.last_mut().filter(|_| joins).and_then(|last| last.get_mut(parts)?.as_array_mut());
+    match earlier.filter(|earlier| !earlier.is_empty() && earlier.iter().all(is_alike)) {
+        Some(earlier) => earlier.push(result),
+        None => messages.push(Json::Object(object([
+            ("role", Some("user".into())),
+            (parts, Some(Json::Array(vec![result]))),
+        ]))),
+    }
+}
