@@ -190,3 +190,37 @@ fn an_answer_that_is_no_stream_is_told_and_kept_back() {
         assert!(whole && events.starts_with(want) && !events.contains("hush"), "{flavor}: {events}");
     }
 }
+
+#[test]
+fn a_clients_own_credential_wins_where_that_is_allowed() {
+    use std::io::Write;
+    for (flavor, provider, wins) in [
+        ("kong-3.14", "huggingface", true),
+        ("kong-3.14", "openai", true),
+        ("kong-3.10", "openai", true),
+        ("kong-3.10", "huggingface", false),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut seen = vec![0; 8192];
+            let read = stream.read(&mut seen).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .unwrap();
+            String::from_utf8_lossy(&seen[..read]).into_owned()
+        });
+        let gateway = Gateway::with(&["--flavor", flavor]);
+        let mut config = target(provider, "m");
+        config["auth"]["allow_override"] = true.into();
+        config["model"]["options"] = json!({"upstream_url": format!("http://{address}/v1")});
+        route(&gateway, "own", "ai-proxy", config);
+        let body = json!({"messages": [{"role": "user", "content": "x"}]});
+        let headers = [("authorization", "Bearer mine")];
+        assert_eq!(http("POST", &format!("{}/own", gateway.proxy), &headers, &body).status, 400);
+        let seen = server.join().unwrap();
+        assert_eq!(seen.contains("authorization: Bearer mine"), wins, "{flavor} {provider}: {seen}");
+        assert_eq!(seen.contains("provider-hush"), !wins, "{flavor} {provider}: {seen}");
+    }
+}

@@ -148,6 +148,10 @@ impl Provider for HuggingFace {
         Ok(Answer { body: Some(result), usage, model: None })
     }
 
+    fn ignores_override(&self) -> bool {
+        true
+    }
+
     fn stream(&self, call: &Call) -> Box<dyn Translate> {
         if call.dialect.complete_answers && call.route == Route::Chat {
             Box::new(openai::Relay::default())

@@ -312,6 +312,11 @@ pub trait Provider: Send + Sync {
         ""
     }
 
+    /// Whether Kong 3.10 puts the configured credential on in any case, `allow_override` or not.
+    fn ignores_override(&self) -> bool {
+        false
+    }
+
     /// Whether it has OpenAI's other operations ([`Route::Relay`]).
     fn relays(&self) -> bool {
         false

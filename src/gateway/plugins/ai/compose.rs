@@ -98,15 +98,17 @@ pub(super) fn compose_on(
     for (name, value) in ready.provider.query(&call) {
         set_query(&mut query, name, &value, true);
     }
+    let ignores = ready.provider.ignores_override() && !call.dialect.complete_requests;
+    let allows_override = ready.target.auth.allow_override && !ignores;
     for credential in llm::credentials(&ready.target) {
         match credential {
             Credential::Header(name, secret) => {
-                if !ready.target.auth.allow_override || !headers.contains_key(name) {
+                if !allows_override || !headers.contains_key(name) {
                     set_header(&mut headers, name, secret.expose_text())?;
                 }
             }
             Credential::Query(name, secret) => {
-                set_query(&mut query, name, secret.expose_text(), ready.target.auth.allow_override);
+                set_query(&mut query, name, secret.expose_text(), allows_override);
             }
             // set with the body
             Credential::Body(..) => {}
