@@ -395,6 +395,20 @@ fn kong_3_10_counts_neither_caches_nor_thoughts() {
 }
 
 #[test]
+fn kong_3_10_tells_geminis_reason_beside_the_last_text() {
+    let event = |text: &str, reason: Json| {
+        let candidate = json!({"content": {"parts": [{"text": text}]}, "finishReason": reason});
+        format!("data: {}\n\n", json!({"candidates": [candidate]}))
+    };
+    let events = event("a", Json::Null) + &event("b", "MAX_TOKENS".into());
+    let call = call(named("gemini"), Route::Chat, true, &KONG_3_10);
+    let chunks = chunks(&call, "text/event-stream", &[events.as_bytes()]);
+    let [Chunk::Json(first), Chunk::Json(last)] = chunks.as_slice() else { panic!("{chunks:?}") };
+    assert_eq!(first["choices"][0]["finish_reason"], Json::Null);
+    assert_eq!(last["choices"][0]["finish_reason"], "length");
+}
+
+#[test]
 fn results_of_one_turn_stand_in_one_message() {
     let made = |id: &str| json!({"id": id, "type": "function", "function": {"name": id, "arguments": "{}"}});
     let result = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "{\"a\":1}"});

@@ -449,7 +449,9 @@ impl Translate for Stream {
             delta.insert("tool_calls".into(), tools.into());
         }
         self.started = true;
-        let mut piece = chunk(call, seen, Json::Object(delta), None);
+        // otherwise the reason goes into a chunk of its own, at the end
+        let reason = seen.finish.filter(|_| !complete);
+        let mut piece = chunk(call, seen, Json::Object(delta), reason);
         if !complete && let Some(members) = piece.as_object_mut() {
             // Kong 3.10 leaves the type out
             members.remove("object");
