@@ -85,6 +85,33 @@ fn tokens_are_limited(counters: Json) {
 }
 
 #[test]
+fn money_and_tokens_of_streams_are_limited() {
+    let gateway = gateway();
+    for (name, strategy, most) in [("cost", "cost", 20), ("completion", "completion_tokens", 18)] {
+        let mut config = target("anthropic", "m");
+        config["model"]["options"]["input_cost"] = 1_000_000.into();
+        config["model"]["options"]["output_cost"] = 1_000_000.into();
+        config["logging"] = json!({"log_statistics": true});
+        route(&gateway, name, "ai-proxy", config);
+        let limits = json!({
+            "identifier": "header", "header_name": "x-client", "window_type": "fixed", "hide_client_headers": true,
+            "error_code": 418, "error_message": "too much for ", "tokens_count_strategy": strategy,
+            "llm_providers": [{"name": "anthropic", "limit": [most], "window_size": [3600]}],
+        });
+        add(&gateway, name, "ai-rate-limiting-advanced", limits);
+        let body = json!({"messages": [{"role": "user", "content": "hello"}], "stream": true});
+        let ask = || http("POST", &format!("{}/{name}", gateway.proxy), &[("x-client", "a")], &body);
+        let first = ask();
+        assert!(first.text.contains("[DONE]"), "{name}: {}", first.text);
+        assert!(!format!("{:?}", first.headers).contains("x-ai-ratelimit"), "{name}: {first:?}");
+        // an answer is counted when it has been sent: another request may be a little earlier
+        let refused = (0..6).map(|_| ask()).find(|answer| answer.status == 418);
+        let refused = refused.unwrap_or_else(|| panic!("{name}: nothing is counted"));
+        assert_eq!(refused.json()["message"], "too much for anthropic", "{name}");
+    }
+}
+
+#[test]
 fn a_model_rewrites_requests_and_answers() {
     let gateway = gateway();
     route(&gateway, "chat", "ai-proxy", target("openai", "m"));
