@@ -23,7 +23,9 @@ pub(super) fn same_body(
     let variant = schemas.variant_of(kind, want);
     kind.record.fields.iter().all(|field| {
         let field = variant.and_then(|record| record.field(&field.name)).unwrap_or(field);
-        same_member(field, want_members, have_members) || is_hash(field, want_members, have_members, salt)
+        same_member(field, want_members, have_members)
+            || both_empty(field, want_members, have_members)
+            || is_hash(field, want_members, have_members, salt)
     })
 }
 
@@ -38,6 +40,20 @@ pub(super) fn unhash(kind: &Kind, after: &Value, before: &mut Value, salt: &dyn 
             before.insert(field.name.clone(), written.clone());
         }
     }
+}
+
+/// Whether a list of the entity itself has no items on either side: `tags: []` says what no tags say, and decK sees no
+/// difference either.
+fn both_empty(field: &Field, want: &Map, have: &Map) -> bool {
+    let nothing = |side: &Map| match side.get(&*field.name) {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(_) => false,
+    };
+    matches!(field.ty, Type::Array(_) | Type::Set(_))
+        && field.default.is_none()
+        && nothing(want)
+        && nothing(have)
 }
 
 /// Whether the gateway holds the hash of what is written.

@@ -35,15 +35,26 @@ pub struct Line {
     pub text: String,
 }
 
+/// How texts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// As JSON: each on one line.
+    Json,
+    /// As they are, between quotes, as decK shows them: certificates and scripts can be read. Only line breaks and tabs
+    /// of the control characters, so that a terminal does nothing else.
+    Plain,
+}
+
 /// The lines between the braces of two objects' difference. Secrets that change show their fingerprints.
-pub fn lines(old: &Map, new: &Map, fingerprints: &Fingerprints) -> Vec<Line> {
-    let mut writer = Writer { fingerprints, lines: Vec::new(), left: Vec::new() };
+pub fn lines(old: &Map, new: &Map, texts: Texts, fingerprints: &Fingerprints) -> Vec<Line> {
+    let mut writer = Writer { fingerprints, texts, lines: Vec::new(), left: Vec::new() };
     writer.object(old, new);
     writer.lines
 }
 
 struct Writer<'a> {
     fingerprints: &'a Fingerprints,
+    texts: Texts,
     lines: Vec<Line>,
     /// For each open object or list, how many of its old members are still to come: the last has no comma.
     left: Vec<usize>,
@@ -151,7 +162,7 @@ impl Writer<'_> {
     /// A value all of whose lines have one mark. `changed`: secrets in it show their fingerprints.
     fn whole(&mut self, mark: Mark, key: &str, value: &Value, changed: bool) {
         match value {
-            Value::Object(members) if !members.is_empty() => {
+            Value::Object(members) => {
                 self.line(mark, format!("{key}{{"));
                 self.left.push(members.len());
                 for (name, member) in members {
@@ -161,7 +172,7 @@ impl Writer<'_> {
                 let comma = self.comma();
                 self.line(mark, format!("}}{comma}"));
             }
-            Value::Array(items) if !items.is_empty() => {
+            Value::Array(items) => {
                 self.line(mark, format!("{key}["));
                 self.left.push(items.len());
                 for item in items {
@@ -174,6 +185,7 @@ impl Writer<'_> {
             scalar => {
                 let text = match scalar {
                     Value::Secret(secret) if changed => json(&Value::from(self.fingerprints.show(secret))),
+                    Value::String(text) if self.texts == Texts::Plain => plain(text),
                     other => json(other),
                 };
                 let comma = self.comma();
@@ -192,7 +204,42 @@ fn json(value: &Value) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// A text between quotes, without its control characters but line breaks and tabs.
+fn plain(text: &str) -> String {
+    let escaped = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    match text.chars().any(escaped) {
+        true => json(&Value::from(text)),
+        false => format!("\"{text}\""),
+    }
+}
+
 /// The items' texts, to compare them by. They hold secrets in clear and are never shown.
 fn texts(items: &[Value]) -> Vec<String> {
     items.iter().map(|item| serde_json::to_string(&Exposed(item)).unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(texts: Texts) -> String {
+        let map = |value| match Value::from(value) {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        let old =
+            map(json!({"add": {"body": [], "headers": ["a"]}, "script": "say \"a\"\nend", "bell": "\u{7}"}));
+        let new =
+            map(json!({"add": {"body": [], "headers": ["b"]}, "script": "say \"a\"\nend", "bell": "\u{7}"}));
+        let lines = lines(&old, &new, texts, &Fingerprints::new([0; 16]));
+        lines.iter().map(|line| format!("{}{}\n", line.mark.sign(), line.text)).collect()
+    }
+
+    #[test]
+    fn empty_lists_have_two_lines_and_texts_are_written_as_they_are_or_as_json() {
+        insta::assert_snapshot!(shown(Texts::Plain));
+        assert!(shown(Texts::Json).contains(r#""say \"a\"\nend""#));
+    }
 }

@@ -1,5 +1,6 @@
 //! A plan and what became of it as Markdown, for the comment of a pull request or the summary of a job.
 
+use super::diff::Texts;
 use super::text::{counts, difference, within};
 use super::{Fate, Fingerprints};
 use crate::diagnostics::Diagnostic;
@@ -105,7 +106,7 @@ fn entry(change: &Change, fate: Option<&Fate>, fingerprints: &Fingerprints) -> S
         Some(Fate::NotTried(why)) => format!(" — not tried: {}", escaped(why)),
         Some(Fate::RolledBack) => " — undone".to_owned(),
     };
-    let (language, body) = match difference(change, fingerprints) {
+    let (language, body) = match difference(change, Texts::Json, fingerprints) {
         Some(lines) => {
             let mut text = String::new();
             for line in within(&lines, Some(3)) {

@@ -1,6 +1,6 @@
 //! A plan and what became of it as lines for people.
 
-use super::diff::{self, Line, Mark};
+use super::diff::{self, Line, Mark, Texts};
 use super::{Fate, Fingerprints};
 use crate::plan::{Action, Change, Counts, Detail, Plan, Role};
 use std::fmt::Write;
@@ -42,7 +42,7 @@ pub fn change_text(change: &Change, options: &TextOptions) -> String {
         Action::Delete => RED,
     };
     let mut out = paint.with(style, &line);
-    if let Some(lines) = difference(change, &options.fingerprints) {
+    if let Some(lines) = difference(change, Texts::Plain, &options.fingerprints) {
         out.push_str("  {\n");
         for line in within(&lines, options.context) {
             match line {
@@ -65,12 +65,12 @@ pub fn change_text(change: &Change, options: &TextOptions) -> String {
 }
 
 /// The lines in which an update differs. `None` for creations and deletions.
-pub(super) fn difference(change: &Change, fingerprints: &Fingerprints) -> Option<Vec<Line>> {
+pub(super) fn difference(change: &Change, texts: Texts, fingerprints: &Fingerprints) -> Option<Vec<Line>> {
     if change.action != Action::Update {
         return None;
     }
     let (before, after) = (change.shown_before(Detail::Planned)?, change.shown_after(Detail::Planned)?);
-    Some(diff::lines(before.as_object()?, after.as_object()?, fingerprints))
+    Some(diff::lines(before.as_object()?, after.as_object()?, texts, fingerprints))
 }
 
 /// The lines within `context` lines of a changed one, `None` for what is left out between them.
