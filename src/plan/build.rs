@@ -270,6 +270,8 @@ impl Builder<'_, '_> {
         schema::fill_defaults(schemas, kind, &mut body, true);
         if let Some(before) = before {
             equal::settle(schemas, kind, &mut body, before);
+            // What is equal was taken over as the gateway shows it, deprecated fields and all.
+            schema::hide_shorthands(schemas, kind, &mut body);
         }
         for (field, _) in kind.record.foreign() {
             let target = want.references.get(&field.name).and_then(|reference| self.final_id(reference));

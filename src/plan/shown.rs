@@ -77,11 +77,7 @@ impl Change {
                 continue;
             };
             let value = match &field.ty {
-                Type::Foreign { .. }
-                    if detail == Detail::Held && self.kind.report.unnamed.contains(&field.name) =>
-                {
-                    value.clone()
-                }
+                Type::Foreign { .. } if self.shows_id_only(field, detail) => value.clone(),
                 Type::Foreign { .. } => self.named_reference(body, field, value),
                 Type::Abstract => value.clone(),
                 _ => without_nulls(value),
@@ -89,6 +85,11 @@ impl Change {
             out.insert(field.name.clone(), value);
         }
         Value::Object(out)
+    }
+
+    fn shows_id_only(&self, field: &Field, detail: Detail) -> bool {
+        let words = &self.kind.report;
+        words.ids_only.contains(&field.name) || detail == Detail::Held && words.unnamed.contains(&field.name)
     }
 
     fn named_reference(&self, body: &Value, field: &Field, value: &Value) -> Value {

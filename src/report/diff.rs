@@ -48,7 +48,16 @@ pub enum Texts {
 /// The lines between the braces of two objects' difference. Secrets that change show their fingerprints.
 pub fn lines(old: &Map, new: &Map, texts: Texts, fingerprints: &Fingerprints) -> Vec<Line> {
     let mut writer = Writer { fingerprints, texts, lines: Vec::new(), left: Vec::new() };
-    writer.object(old, new);
+    // A list of the entity itself that holds nothing is shown as decK shows it: not at all.
+    let said = |side: &Map| {
+        let empty = |value: &Value| matches!(value, Value::Array(items) if items.is_empty());
+        side.iter()
+            .filter(|(_, value)| !empty(value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    };
+    let (old, new): (Map, Map) = (said(old), said(new));
+    writer.object(&old, &new);
     writer.lines
 }
 

@@ -510,6 +510,7 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
             hidden: texts(report.get("hidden")),
             order: texts(report.get("order")),
             unnamed: texts(report.get("unnamed")),
+            ids_only: texts(report.get("ids_only")),
         },
         record: Arc::new(record(members).map_err(fault)?),
         subschema: match members.get("subschema").and_then(Json::as_object) {

@@ -405,6 +405,8 @@ pub struct ReportWords {
     pub order: Vec<Box<str>>,
     /// The foreign fields that JSON reports of what was applied show by id alone.
     pub unnamed: Vec<Box<str>>,
+    /// Foreign fields that are shown with the id alone, whatever is told of the entity.
+    pub ids_only: Vec<Box<str>>,
 }
 
 /// How the value of one field decides which further schema an entity has: a plugin's `name`, a vault's `name`,

@@ -135,6 +135,32 @@ fn paths_of_gateways_before_3_0_are_told_before_a_run_and_stop_it_where_that_is_
 }
 
 #[test]
+fn a_difference_shows_what_changes_and_nothing_else() {
+    let gateway = Gateway::start();
+    let state = |tag: &str, paths: &str| {
+        format!(
+            "_format_version: \"3.0\"\nservices:\n- name: s\n  host: h.test\n  routes: [{{name: r, hosts: [a.test], paths: {paths}}}]\n  \
+                 plugins: [{{name: rate-limiting, config: {{minute: 5}}, tags: [{tag}]}}]\n\
+                 upstreams: [{{name: u, targets: [{{target: 'a.test:80', tags: [{tag}]}}]}}]\n"
+        )
+    };
+    let folder = Folder::with("one.yaml", &state("one", "[/a]"));
+    folder.write("two.yaml", &state("two", "[]"));
+    run(&gateway, &folder, "gateway sync one.yaml").expect(0);
+    let shown = run(&gateway, &folder, "gateway diff two.yaml").expect(0).stdout;
+    let changed: Vec<&str> =
+        shown.lines().filter(|line| line.starts_with(['+', '-'])).map(str::trim_end).collect();
+    let tags = ["-    \"one\"", "+    \"two\""];
+    let paths = ["-  \"paths\": [", "-    \"/a\"", "-  ],"];
+    assert!(tags.iter().chain(&paths).all(|line| changed.contains(line)), "{shown}");
+    assert_eq!(changed.len(), 2 * tags.len() + paths.len(), "{shown}");
+    // A target is shown with its upstream's id alone.
+    assert!(!shown.contains("\"name\": \"u\""), "{shown}");
+    run(&gateway, &folder, "gateway sync two.yaml").expect(0);
+    run(&gateway, &folder, "gateway diff two.yaml --non-zero-exit-code").expect(0);
+}
+
+#[test]
 fn a_consumer_that_only_a_group_lists_is_one_of_the_files() {
     let gateway = enterprise();
     let state = "_format_version: \"3.0\"\nconsumers: [{username: bob}]\nconsumer_groups:\n\
