@@ -309,7 +309,7 @@ impl<'a> Dump<'a> {
         })
     }
 
-    /// Lets the items of a body's lists name their entities by name alone where they have one.
+    /// Lets the items of a body's lists name their entities, beside the id where dumps give the entity's id.
     fn name_links(&self, kind: &Kind, body: &mut Value) {
         for (field, naming, to) in kind.record.links() {
             let list = body.as_object_mut().and_then(|body| body.get_mut(&*field.name));
@@ -319,7 +319,9 @@ impl<'a> Dump<'a> {
                 let named = id.and_then(|id| self.entity(self.of_kind(to, id)?)).and_then(name_of).cloned();
                 if let Some(name) = named {
                     item.set(&naming.name, name);
-                    item.remove("id");
+                    if !self.schemas.kind(to).is_some_and(|kind| kind.file.keeps_id) {
+                        item.remove("id");
+                    }
                 }
             }
         }
@@ -355,9 +357,13 @@ fn name_of(entity: &Entity) -> Option<&Value> {
     entity.body.get(key).filter(|value| !value.is_null())
 }
 
-/// Whether an entity is found again by its id only, or has no value in the field that names its kind's entities.
+/// Whether an entity's id belongs into a dump: its kind keeps it, it is found again by nothing else, or it has no value
+/// in the field that names its kind's entities.
 fn found_by_id(entity: &Entity) -> bool {
     let kind = &entity.kind;
+    if kind.file.keeps_id {
+        return true;
+    }
     match kind.identity.first().map(Vec::as_slice) {
         None => true,
         Some([field]) => {

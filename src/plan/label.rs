@@ -15,6 +15,14 @@ pub(super) fn word(value: &Value) -> String {
     }
 }
 
+/// The value of a field as a word of a label: addresses of IPv6 in full, as the gateway stores them.
+fn named(kind: &Kind, (field, value): (&str, &Value)) -> String {
+    let field = kind.record.field(field);
+    let address = value.as_str().filter(|text| text.matches(':').count() > 1);
+    let stored = address.and_then(|text| field?.normal_form(text));
+    stored.unwrap_or_else(|| word(value))
+}
+
 /// The field that names an entity, and its value.
 pub(super) fn naming<'v>(kind: &'v Kind, body: &'v Value) -> Option<(&'v str, &'v Value)> {
     kind.report.label.iter().filter(|field| !is_foreign(kind, field)).find_map(|field| {
@@ -26,7 +34,7 @@ pub(super) fn naming<'v>(kind: &'v Kind, body: &'v Value) -> Option<(&'v str, &'
 
 /// What an entity is called by itself: its naming field, or its id.
 pub(super) fn own(entity: &Entity, id: Uuid) -> String {
-    naming(&entity.kind, &entity.body).map_or_else(|| id.to_string(), |(_, value)| word(value))
+    naming(&entity.kind, &entity.body).map_or_else(|| id.to_string(), |found| named(&entity.kind, found))
 }
 
 /// An owner in a label: the word of its kind, its name if it has one, and its id.
@@ -43,7 +51,7 @@ pub(super) fn full(kind: &Kind, body: &Value, id: Uuid, owner: impl Fn(&str) -> 
     let called = |owner: Owner| owner.name.unwrap_or_else(|| owner.id.to_string());
     // What only joins two others is called by one of them.
     let joined = || words.label.iter().find_map(|field| owner(field)).map(called);
-    let own = naming(kind, body).map(|(_, value)| word(value)).or_else(joined);
+    let own = naming(kind, body).map(|found| named(kind, found)).or_else(joined);
     let mut out = own.unwrap_or_else(|| id.to_string());
     let owners: Vec<String> = words
         .owners

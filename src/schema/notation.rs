@@ -498,6 +498,7 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
             nested_in: texts(file.get("nested_in")),
             bare_references: flag(file, "bare_references"),
             custom_entity: flag(file, "custom_entity"),
+            keeps_id: flag(file, "keeps_id"),
             also: also(file),
             brief_in: brief_in(file),
         },

@@ -366,6 +366,8 @@ pub struct FileWords {
     pub bare_references: bool,
     /// Written as an item of `custom_entities`, with its kind as `type` and its fields under `fields`.
     pub custom_entity: bool,
+    /// Dumps give the id, whether or not that is asked for.
+    pub keeps_id: bool,
     /// Other lists that say the same: memberships as `consumers[].groups` and `consumer_groups[].consumers`.
     pub also: Vec<AlsoIn>,
     /// The kinds in whose entities a nested item does not say fields that have their defaults, and the fields:

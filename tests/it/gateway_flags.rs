@@ -161,6 +161,29 @@ fn a_difference_shows_what_changes_and_nothing_else() {
 }
 
 #[test]
+fn a_dump_gives_the_ids_that_deck_gives_and_brings_them_back() {
+    let gateway = enterprise();
+    let state = "_format_version: \"3.0\"\nservices: [{name: s, host: h.test}]\n\
+                 partials: [{name: p, type: redis-ee, config: {host: r.test}}]\n\
+                 plugins: [{name: rate-limiting-advanced, partials: [{name: p, path: config.redis}], \
+                 config: {limit: [1], window_size: [1], strategy: redis, sync_rate: 1}}]\n\
+                 custom_entities: [{type: degraphql_routes, fields: {uri: /a, query: '{a}', service: {name: s}}}]\n\
+                 upstreams: [{name: u, targets: [{target: '[::1]:80'}]}]\n";
+    let folder = Folder::with("kong.yaml", state);
+    let made = run(&gateway, &folder, "gateway sync kong.yaml").expect(0).stdout;
+    assert!(made.contains("creating target [0000:0000:0000:0000:0000:0000:0000:0001]:80 for"), "{made}");
+    let dump = run(&gateway, &folder, "gateway dump").expect(0).stdout;
+    // The partial, the plugin's link to it, and the custom entity.
+    let ids = dump.lines().filter(|line| line.trim_start_matches([' ', '-']).starts_with("id: "));
+    assert_eq!(ids.count(), 3, "{dump}");
+    folder.write("dump.yaml", &dump);
+    run(&gateway, &folder, "gateway diff dump.yaml --non-zero-exit-code").expect(0);
+    run(&gateway, &folder, "gateway reset -f").expect(0);
+    run(&gateway, &folder, "gateway sync dump.yaml").expect(0);
+    assert_eq!(run(&gateway, &folder, "gateway dump").expect(0).stdout, dump);
+}
+
+#[test]
 fn a_consumer_that_only_a_group_lists_is_one_of_the_files() {
     let gateway = enterprise();
     let state = "_format_version: \"3.0\"\nconsumers: [{username: bob}]\nconsumer_groups:\n\

@@ -78,6 +78,9 @@ impl<'c, 'a> Bodies<'c, 'a> {
         let kind = draft.kind.clone();
         let variant = self.variant(draft, &layers);
         let variant = variant.as_ref().and_then(|key| self.schemas.variant_of(&kind, key));
+        if let Some(id) = draft.id {
+            made.entity.id = self.id(draft, id);
+        }
         let mut body = Map::with_capacity(draft.node.members().len());
         for member in draft.node.members() {
             let key = &*member.key;

@@ -26,6 +26,8 @@ pub(super) struct Draft<'a> {
     pub inside: Option<usize>,
     /// The item's fields stand one level down, under `fields`.
     pub custom: bool,
+    /// The id of such an item, which stands beside its fields.
+    pub id: Option<&'a Node>,
 }
 
 /// A node of one of the documents.
@@ -268,6 +270,7 @@ impl<'a> Collector<'a, '_> {
                 item: None,
                 inside: None,
                 custom: true,
+                id: item.get("id"),
             });
         }
     }
@@ -300,6 +303,7 @@ impl<'a> Collector<'a, '_> {
                 item: item.clone(),
                 inside: None,
                 custom: false,
+                id: None,
             });
             if item.is_none() {
                 self.children(index, document, node, kind, own);
@@ -347,6 +351,7 @@ impl<'a> Collector<'a, '_> {
                 item: None,
                 inside: Some(inside),
                 custom: false,
+                id: None,
             });
             self.children(index, document, node, &kind, own);
         }
