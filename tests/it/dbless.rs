@@ -184,6 +184,14 @@ fn a_sync_loads_the_whole_state_at_once() {
     gateway.run(&folder, &diff, &[]).expect(0);
     // What has not changed keeps its id.
     assert_eq!(id(), before);
+    // Drift is looked for without a flag: nothing is written.
+    let state = folder.path().join("state").display().to_string();
+    let env = [("XDG_STATE_HOME", state.as_str())];
+    gateway.run(&folder, &["gateway", "sync", "kong.yaml", "--dbless"], &env).expect(0);
+    gateway.run(&folder, &["gateway", "drift", "kong.yaml"], &env).expect(0);
+    folder.write("kong.yaml", SYNCED);
+    let drift = gateway.run(&folder, &["gateway", "drift", "kong.yaml"], &env).expect(2);
+    assert!(drift.stdout.contains("route r: changed in the files"), "{drift:?}");
     let partial = ["gateway", "sync", "kong.yaml", "--dbless", "--select-tag", "t"];
     gateway.run(&folder, &partial, &[]).expect(1);
 }
