@@ -41,7 +41,14 @@ impl Size {
 
     /// The state file: nested, as people write them.
     pub fn state(self) -> String {
-        let mut text = String::from("_format_version: \"3.0\"\nservices:\n");
+        let mut text = String::from("_format_version: \"3.0\"\n");
+        // A list of nothing would be no list.
+        let begin = |text: &mut String, list: &str, count: usize| {
+            if count > 0 {
+                text.push_str(list);
+            }
+        };
+        begin(&mut text, "services:\n", self.services);
         for n in 0..self.services {
             let _infallible = write!(
                 text,
@@ -69,7 +76,7 @@ impl Size {
                 minute = n % 900 + 10,
             );
         }
-        text.push_str("consumers:\n");
+        begin(&mut text, "consumers:\n", self.consumers);
         for n in 0..self.consumers {
             let _infallible = write!(
                 text,
@@ -83,7 +90,7 @@ impl Size {
 "
             );
         }
-        text.push_str("upstreams:\n");
+        begin(&mut text, "upstreams:\n", self.upstreams);
         for n in 0..self.upstreams {
             let _infallible = write!(text, "  - name: upstream-{n}\n    targets:\n");
             for target in 0..self.targets {
