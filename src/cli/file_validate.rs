@@ -116,7 +116,8 @@ fn check(args: &Args, context: &Context) -> Result<Report, Failure> {
     let parts = documents.by_workspace();
     let several = parts.len() > 1;
     for part in parts {
-        let loaded = part.build(&schemas);
+        let overrides = part.settings().consumer_group_policy_overrides.then(|| schemas.with_overrides());
+        let loaded = part.build(overrides.as_ref().unwrap_or(&schemas));
         report.entities += loaded.state.entities.len();
         report.sources.conceal_as(&loaded.sources);
         report.problems.extend(loaded.diagnostics);

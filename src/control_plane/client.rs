@@ -310,6 +310,12 @@ impl Client {
                 Request::with_body(Method::PUT, spot.path(), body)
             });
         }
+        if write.kind.listed_in.is_some() {
+            for name in write.kind.addressed_by.iter().map(|name| &**name).chain(["id"]) {
+                body.remove(name);
+            }
+            return Ok(Request::with_body(Method::PUT, spot.path(), body));
+        }
         flatten(body);
         if write.action == WriteAction::Create {
             return Ok(Request::with_body(Method::POST, spot.collection, body));
@@ -371,6 +377,9 @@ impl ControlPlane for Client {
     }
 
     async fn page(&self, list: &List<'_>, next: Option<&str>) -> Result<Page, Error> {
+        if let (Some(member), Some((parent, id))) = (&list.kind.listed_in, list.parent) {
+            return self.listed_in(list.kind, member, parent, id).await;
+        }
         let path = match list.parent {
             Some((parent, id)) => self.below(parent, id, list.kind),
             None => format!("{}/{}", self.dialect.prefix(), self.dialect.collection(list.kind)),
@@ -473,6 +482,27 @@ impl Client {
         let row = unwrapped(read(&self.http, answer)?);
         self.trace_rows(std::slice::from_ref(&row));
         Ok(Some(row))
+    }
+
+    /// The rows that stand in what is answered of their parent, without its other lists.
+    async fn listed_in(&self, kind: &Kind, member: &str, parent: &Kind, id: Uuid) -> Result<Page, Error> {
+        let path = format!("{}/{}/{id}", self.dialect.prefix(), self.dialect.collection(parent));
+        let kinds = self.schemas.get().map_or(&[][..], |schemas| schemas.kinds()).iter();
+        let beside = kinds.filter(|other| other.only_under == kind.only_under);
+        let others = beside.filter_map(|other| Some(format!("list_{}s", other.rows_of.as_ref()?)));
+        let request = others.fold(Request::get(path), |request, list| request.query(list, "false"));
+        let answer = self.http.call(&request).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(Page::default());
+        }
+        let mut answer: Value = read(&self.http, succeeded(&self.http, Some(parent), &Value::Null, answer)?)?;
+        let mut rows = match answer.remove(member) {
+            Some(Value::Array(rows)) => rows,
+            _ => Vec::new(),
+        };
+        adopt_rows(kind, parent, id, &mut rows);
+        self.trace_rows(&rows);
+        Ok(Page { rows, next: None })
     }
 
     /// A kind without an id of its own cannot be asked for; its list can.

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use rand::Rng;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,7 +57,7 @@ pub(super) struct Request<'a> {
     pub method: Method,
     /// Percent-encoded, with a leading slash.
     pub path: String,
-    pub query: Vec<(&'static str, String)>,
+    pub query: Vec<(Cow<'static, str>, String)>,
     pub body: Option<&'a Value>,
     /// What traces show in place of a path that holds a secret.
     pub shown: Option<String>,
@@ -71,8 +72,8 @@ impl<'a> Request<'a> {
         self.shown.as_deref().unwrap_or(&self.path)
     }
 
-    pub fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((name, value.into()));
+    pub fn query(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.query.push((name.into(), value.into()));
         self
     }
 

@@ -63,6 +63,8 @@ pub mod codes {
         UNKNOWN_PLUGIN = "E0106" "unknown-plugin";
         /// A kind or feature that the chosen gateway does not have.
         NOT_SUPPORTED = "E0107" "not-supported";
+        /// Limits that override those of a plugin for a consumer group, without the setting for it.
+        POLICY_OVERRIDE = "E0108" "policy-override";
         /// A reference to an entity that does not exist.
         DANGLING = "E0201" "dangling-reference";
         /// Two entities with the same identity.
@@ -116,7 +118,7 @@ pub mod codes {
     /// The names that decK's `-W` and `-E` take.
     const FORMER: [(&str, Code); 3] = [
         ("oidc-missing-required-config", MISSING_FIELD),
-        ("rla-consumer-groups-deprecated", DEPRECATED_FIELD),
+        ("rla-consumer-groups-deprecated", POLICY_OVERRIDE),
         ("route-regex-path-format", REGEX_PATH),
     ];
 

@@ -56,12 +56,6 @@ pub struct Info {
     pub scopes: Vec<Vec<String>>,
     /// By kind, the tags under which references to entities outside the files are looked up.
     pub lookup_tags: BTreeMap<Box<str>, Vec<String>>,
-    /// `consumer_group_policy_overrides`
-    pub consumer_group_policy_overrides: bool,
-    /// `skip_hash_for_basic_auth`
-    pub skip_hash_for_basic_auth: bool,
-    /// `include_plugin_definitions`
-    pub include_plugin_definitions: bool,
 }
 
 /// What the state files of a run ask for.

@@ -283,6 +283,28 @@ impl Schemas {
         }
     }
 
+    /// These schemas for files whose consumer groups hold policy overrides in place of plugins of the group: kinds
+    /// that stand in the lists of others elsewhere take those over.
+    pub fn with_overrides(&self) -> Schemas {
+        let out = Schemas { live: self.live.clone(), ..Schemas::new(self.flavor, self.whole) };
+        let mut kinds = self.kinds().to_vec();
+        for own in self.kinds() {
+            let Some(taken) = &own.file.instead_of else { continue };
+            for kind in kinds.iter_mut().filter(|kind| kind.name == own.name || kind.name == taken.kind) {
+                let mut changed = Kind::clone(kind);
+                if kind.name == own.name {
+                    changed.file.nested_in.push(taken.nested_in.clone());
+                    changed.file.key.clone_from(&taken.key);
+                } else {
+                    changed.file.nested_in.retain(|parent| *parent != taken.nested_in);
+                }
+                *kind = Arc::new(changed);
+            }
+        }
+        let _ = out.kinds.set(kinds);
+        out
+    }
+
     /// These schemas with those of a running gateway over them.
     ///
     /// `kinds` and `plugins` are what `GET /schemas/{kind}` and `GET /schemas/plugins/{plugin}` answered, by name.

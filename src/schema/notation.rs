@@ -2,8 +2,8 @@
 
 use super::lua_pattern::Pattern;
 use super::types::{
-    AlsoIn, Check, Deprecation, EntityCheck, Field, FileWords, Flavor, Kind, OnDelete, PluginSchema, Record,
-    ReportWords, Shorthand, Subschema, Type, Variants,
+    AlsoIn, Check, Deprecation, EntityCheck, Field, FileWords, Flavor, InsteadOf, Kind, OnDelete,
+    PluginSchema, Record, ReportWords, Shorthand, Subschema, Type, Variants,
 };
 use crate::value::{Path, Value};
 use serde_json::{Map as JsonMap, Value as Json};
@@ -501,6 +501,7 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
             keeps_id: flag(file, "keeps_id"),
             also: also(file),
             brief_in: brief_in(file),
+            instead_of: instead_of(file),
         },
         report: ReportWords {
             word: text(report, "word").unwrap_or_else(|| name.into()),
@@ -520,6 +521,7 @@ pub fn kind(json: &Json) -> Result<Kind, SchemaError> {
         },
         addressed_by: texts(members.get("addressed_by")),
         rows_of: text(members, "rows_of"),
+        listed_in: text(members, "listed_in"),
         ttl: flag(members, "ttl"),
         cache_key: texts(members.get("cache_key")),
         workspaceable: members.get("workspaceable").and_then(Json::as_bool).unwrap_or(true),
@@ -544,6 +546,15 @@ fn also(file: &JsonMap<String, Json>) -> Vec<AlsoIn> {
         })
     };
     file.get("also").and_then(Json::as_array).into_iter().flatten().filter_map(item).collect()
+}
+
+fn instead_of(file: &JsonMap<String, Json>) -> Option<InsteadOf> {
+    let words = file.get("instead_of")?.as_object()?;
+    Some(InsteadOf {
+        kind: text(words, "kind")?,
+        nested_in: text(words, "nested_in")?,
+        key: text(words, "key")?,
+    })
 }
 
 fn brief_in(file: &JsonMap<String, Json>) -> Vec<(Box<str>, Vec<Box<str>>)> {

@@ -373,6 +373,26 @@ pub struct FileWords {
     /// The kinds in whose entities a nested item does not say fields that have their defaults, and the fields:
     /// decK refuses them there.
     pub brief_in: Vec<(Box<str>, Vec<Box<str>>)>,
+    /// A list that means these only where policies are overrides ([`Schemas::with_overrides`](super::Schemas)).
+    pub instead_of: Option<InsteadOf>,
+}
+
+impl FileWords {
+    /// Whether a state file can hold such entities.
+    pub fn has_place(&self) -> bool {
+        self.top_level || self.custom_entity || !self.nested_in.is_empty() || !self.also.is_empty()
+    }
+}
+
+/// Whose list a kind takes over.
+#[derive(Clone, Debug)]
+pub struct InsteadOf {
+    /// The kind that the list holds otherwise.
+    pub kind: Box<str>,
+    /// The kind in whose entities the list stands.
+    pub nested_in: Box<str>,
+    /// The list's key.
+    pub key: Box<str>,
 }
 
 /// A list, nested in entities of another kind, whose items only name what a foreign field points to.
@@ -465,6 +485,9 @@ pub struct Kind {
     pub addressed_by: Vec<Box<str>>,
     /// For such a kind: the foreign field whose entities the rows of the nested list are.
     pub rows_of: Option<Box<str>>,
+    /// For kinds without a list of their own: the member that holds them in what the Admin API answers of the parent.
+    /// They are written whole, by PUT.
+    pub listed_in: Option<Box<str>>,
     /// How a field's value decides on further fields and rules.
     pub subschema: Option<Subschema>,
     /// Entities may expire: the Admin API takes `ttl` in seconds.

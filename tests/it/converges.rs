@@ -13,6 +13,7 @@ use foredeck::value::Value;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -29,7 +30,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(flavor: Flavor) -> Self {
+    fn new(flavor: Flavor, overrides: bool) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (gateway, plane, schemas) = runtime.block_on(async {
@@ -49,7 +50,10 @@ impl Bench {
             };
             let plane = Client::admin(&connection, None).await.unwrap();
             let info = plane.info().await.unwrap();
-            let bundled = Schemas::bundled(info.flavor);
+            let mut bundled = Schemas::bundled(info.flavor);
+            if overrides {
+                bundled = Arc::new(bundled.with_overrides());
+            }
             plane.learn(&bundled);
             let plugins = bundled.plugin_names().into_iter().map(str::to_owned).collect();
             let kinds = bundled.kinds().to_vec();
@@ -58,6 +62,12 @@ impl Bench {
             (gateway, plane, schemas)
         });
         Bench { runtime, _gateway: gateway, plane, schemas }
+    }
+
+    /// The kinds that no file can hold.
+    fn placeless(&self) -> BTreeSet<Box<str>> {
+        let kinds = self.schemas.kinds().iter().filter(|kind| !kind.file.has_place());
+        kinds.map(|kind| kind.name.clone()).collect()
     }
 
     fn loaded(&self, text: &str) -> Result<State, String> {
@@ -72,7 +82,7 @@ impl Bench {
     }
 
     async fn plan(&self, desired: &State) -> Plan {
-        let options = plan::Options::default();
+        let options = plan::Options { skip: self.placeless(), ..plan::Options::default() };
         let mut comparer = Comparer::new(desired, &self.schemas, &options);
         let reads = plan::reads(desired, &self.schemas, &options);
         let wanted: Vec<Wanted> =
@@ -135,6 +145,7 @@ impl Bench {
                 .schemas
                 .kinds()
                 .iter()
+                .filter(|kind| kind.file.has_place())
                 .map(|kind| Wanted { kind: kind.clone(), tags: Vec::new() })
                 .collect();
             self.read(&kinds, &mut |arrival| {
@@ -180,11 +191,11 @@ fn details(plan: &Plan) -> String {
     plan.changes.iter().map(line).collect()
 }
 
-fn converges(flavor: Flavor, cases: u32) {
-    let bench = Bench::new(flavor);
+fn converges(flavor: Flavor, overrides: bool, cases: u32) {
+    let bench = Bench::new(flavor, overrides);
     let mut kinds = bench.schemas.parents_first();
     // Kong 3.10 takes filter chains only with WebAssembly switched on.
-    kinds.retain(|kind| bench.schemas.kind(&kind.name).is_none_or(|kind| kind.switched_off.is_none()));
+    kinds.retain(|kind| kind.switched_off.is_none() && kind.file.has_place());
     let dice = || prop::collection::vec(any::<Dice>(), 0..28);
     let scope = prop::sample::select(vec![None, None, Some("team")]);
     let mut runner =
@@ -218,12 +229,17 @@ fn cases() -> u32 {
 
 #[test]
 fn random_states_converge_on_kong_3_10() {
-    converges(Flavor::Kong310, cases());
+    converges(Flavor::Kong310, false, cases());
 }
 
 #[test]
 fn random_states_converge_on_kong_3_14() {
-    converges(Flavor::Kong314, cases());
+    converges(Flavor::Kong314, false, cases());
+}
+
+#[test]
+fn random_states_with_policy_overrides_converge() {
+    converges(Flavor::Kong314, true, cases() / 2);
 }
 
 /// The smallest configuration that a plugin takes, from its schema: a value for each required field without a default.
@@ -288,7 +304,7 @@ fn sample(field: &Field) -> Json {
 
 /// Every plugin with the least that it takes is synced, and then nothing is left to do.
 fn plugins_converge(flavor: Flavor) {
-    let bench = Bench::new(flavor);
+    let bench = Bench::new(flavor, false);
     let mut plugins = Vec::new();
     let mut refused = Vec::new();
     for name in bench.schemas.plugin_names() {

@@ -26,6 +26,7 @@ mod gateway_flags;
 mod gateway_sync;
 mod interruptions;
 mod konnect_api;
+mod policy_overrides;
 mod proxy;
 mod proxy_plugins;
 mod proxy_protocols;

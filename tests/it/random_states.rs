@@ -57,6 +57,10 @@ fn choices(kind: &str) -> Json {
             {"username": "bob", "custom_id": "1"}, {"username": "bob", "custom_id": "2"}, {"custom_id": "2"},
             {"username": "cid", "custom_id": "3"}, {"username": "ann", "custom_id": "3"},
         ]}),
+        "consumer_group_plugins" => json!({"name": ["rate-limiting-advanced"], "config": [
+            {"limit": [1], "window_size": [60]},
+            {"limit": [2, 9], "window_size": [60, 3600], "window_type": "fixed", "retry_after_jitter_max": 1},
+        ]}),
         "custom_plugins" => json!({
             "name": ["own", "own-2"], "schema": ["return { name = 'own', fields = {} }"],
             "handler": ["return { PRIORITY = 1, VERSION = '1' }", "return { PRIORITY = 2, VERSION = '1' }"],

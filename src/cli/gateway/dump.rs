@@ -3,7 +3,7 @@
 use super::super::files::{self, Draft};
 use super::super::{Context, Exit, Failure, Outcome};
 use super::flags::{Requests, Scope, exclusive};
-use super::planning::{no_overrides, no_plugins, nothing, wanted};
+use super::planning::{no_plugins, nothing, wanted};
 use super::session::{Aim, Session};
 use crate::control_plane::{self, Arrival};
 use crate::diagnostics::codes;
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long)]
     yes: bool,
 
-    /// Policy overrides of consumer groups: refused, because they belong to gateways before 3.4
+    /// Also policy overrides of consumer groups, which stand in place of the groups' plugins
     #[arg(long)]
     consumer_group_policy_overrides: bool,
 
@@ -67,8 +67,9 @@ pub struct Args {
     requests: Requests,
 }
 
-/// The setting of `_info` that stands for `--include-plugin-definitions`.
+/// The settings of `_info` that stand for `--include-plugin-definitions` and `--consumer-group-policy-overrides`.
 const INCLUDE: &str = "include_plugin_definitions";
+const OVERRIDES: &str = "consumer_group_policy_overrides";
 
 /// Reads everything and writes it.
 pub async fn run(args: &Args, context: &Context) -> Outcome {
@@ -77,7 +78,6 @@ pub async fn run(args: &Args, context: &Context) -> Outcome {
     exclusive(("--all-workspaces", args.all_workspaces), ("--workspace", args.workspace.is_some()))?;
     exclusive(("--all-workspaces", args.all_workspaces), ("--output-file", named))?;
     exclusive(("--sanitize", args.sanitize), ("--secrets", !plain))?;
-    no_overrides(args.consumer_group_policy_overrides)?;
     if !args.all_workspaces {
         let mut file = args.output_file.clone();
         if file != "-" && Path::new(&file).extension().is_none() {
@@ -135,8 +135,11 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
                 .help("add --yes to replace it"));
         }
     }
-    let mut session = Session::open(context, &args.requests, Aim::new(context, None, workspace)).await?;
+    let overrides = args.consumer_group_policy_overrides;
+    let session = Session::open(context, &args.requests, Aim::new(context, None, workspace)).await?;
+    let mut session = session.with_overrides(overrides)?;
     session.require_workspace()?;
+    let settings = [(INCLUDE, args.scope.kinds.include_plugin_definitions), (OVERRIDES, overrides)];
     let options = plan::Options { skip: args.scope.skipped(&session.schemas), ..plan::Options::default() };
     session.learn(&options.skip, &no_plugins()).await?;
     let scope = dump::Options {
@@ -144,7 +147,7 @@ async fn one(args: &Args, context: &Context, workspace: Option<&str>, file: &str
         skip_defaults: args.skip_defaults,
         secrets: args.secrets(),
         select_tags: args.scope.select_tag.clone(),
-        settings: [INCLUDE].into_iter().filter(|_| args.scope.kinds.include_plugin_definitions).collect(),
+        settings: settings.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect(),
         workspace: session.aim.workspace.clone(),
         control_plane: session.aim.control_plane.clone(),
     };

@@ -221,6 +221,7 @@ impl Kinds {
         is_rbac(&kind.path) == self.rbac_resources_only
             && (!is_definition(&kind.name) || self.include_plugin_definitions)
             && &*kind.name != LICENSES
+            && kind.file.has_place()
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Planning {
     #[arg(long)]
     pub yes: bool,
 
-    /// Consumer-group policies as overrides, for gateways before 3.4
+    /// The plugins of consumer groups are policy overrides, which Kong deprecates
     #[arg(long)]
     pub consumer_group_policy_overrides: bool,
 
@@ -209,11 +209,11 @@ impl Job<'_> {
             .hold(&documents)
             .map_err(|problem| Failure::found(vec![problem], documents.sources().clone()))?;
         let settings = documents.settings();
-        no_overrides(planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides)?;
+        let overrides = planning.consumer_group_policy_overrides || settings.consumer_group_policy_overrides;
         let aim = Aim::new(context, Some(settings), None);
         let skip_hash = passwords.skip_hash_for_basic_auth || settings.skip_hash_for_basic_auth;
         let requests = Requests { skip_hash, ..self.requests.clone() };
-        let mut session = Session::open(context, &requests, aim).await?;
+        let mut session = Session::open(context, &requests, aim).await?.with_overrides(overrides)?;
         if skip_hash && !session.info.konnect {
             let failure =
                 "--skip-hash-for-basic-auth is for Konnect only: Kong Gateway hashes every password";
@@ -313,16 +313,6 @@ fn check_database(session: &Session, dbless: bool) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Fails when policy overrides of consumer groups are asked for.
-pub fn no_overrides(asked: bool) -> Result<(), Failure> {
-    if !asked {
-        return Ok(());
-    }
-    let failure = "consumer-group policy overrides belong to gateways before 3.4, which are not supported";
-    Err(Failure::new(codes::NOT_SUPPORTED, failure)
-        .help("write the policies as plugins of the consumer groups"))
 }
 
 /// What a gateway without a database is to hold. Nothing may be left alone: a load replaces everything.
@@ -427,8 +417,12 @@ pub fn wanted(session: &Session, reads: Vec<plan::Read>) -> Vec<Wanted> {
     let konnect = session.info.konnect;
     let served = reads
         .into_iter()
-        .filter(|read| if konnect { !read.kind.konnect_path.is_empty() } else { read.kind.admin_api });
+        .filter(|read| if konnect { !read.kind.konnect_path.is_empty() } else { is_served(&read.kind) });
     served.map(|read| Wanted { kind: read.kind, tags: read.tags }).collect()
+}
+
+fn is_served(kind: &Kind) -> bool {
+    kind.admin_api || kind.listed_in.is_some()
 }
 
 /// Lets values of variables be shown where the field itself is no secret.

@@ -82,6 +82,21 @@ impl Session {
         Ok(Session { plane, info, schemas, aim, exists, parallelism: requests.parallelism.into() })
     }
 
+    /// The session with schemas for files whose consumer groups hold policy overrides, if that is `asked`.
+    pub fn with_overrides(mut self, asked: bool) -> Result<Self, Diagnostic> {
+        if asked && self.info.konnect {
+            return Err(Diagnostic::error(
+                codes::NOT_SUPPORTED,
+                "Konnect has no policy overrides of consumer groups",
+            )
+            .help("write the policies as plugins of the consumer groups"));
+        }
+        if asked {
+            self.schemas = Arc::new(self.schemas.with_overrides());
+        }
+        Ok(self)
+    }
+
     /// Lays the gateway's own schemas over the bundled ones: all kinds but these, and these plugins.
     pub async fn learn(
         &mut self,

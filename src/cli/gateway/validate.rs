@@ -37,7 +37,8 @@ const NOT_IN_KONNECT: [&str; 4] = ["application-registration", "key-auth-enc", "
 pub async fn run(args: &Args, context: &Context) -> Outcome {
     let documents = read(&args.inputs, context, &[], false)?;
     let aim = Aim::new(context, Some(documents.settings()), None);
-    let mut session = Session::open(context, &args.requests, aim).await?;
+    let overrides = documents.settings().consumer_group_policy_overrides;
+    let mut session = Session::open(context, &args.requests, aim).await?.with_overrides(overrides)?;
     session.require_workspace()?;
     let skip = args.kinds.skipped(&session.schemas);
     let kinds = session.schemas.kinds();

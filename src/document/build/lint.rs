@@ -24,6 +24,9 @@ const CREDENTIAL_PLUGINS: [&str; 11] = [
     "openid-connect",
     "vault-auth",
 ];
+/// The plugin whose limits consumer groups could override before Kong Gateway 3.4, and its fields for that.
+const OVERRIDDEN: &str = "rate-limiting-advanced";
+const OVERRIDING: [&str; 2] = ["consumer_groups", "enforce_consumer_groups"];
 /// The check of the paths that a router matches.
 const ROUTER_PATH: &str = "router_path";
 /// What stands in a regular expression and hardly ever in a plain path.
@@ -46,8 +49,11 @@ pub(super) fn lint(
 ) {
     let clear = BTreeMap::new();
     let mut linter = Linter { documents, schemas, collected, made, problems, clear, routes: HashMap::new() };
+    let mut overrides = false;
     for (index, (draft, one)) in collected.drafts.iter().zip(made).enumerate() {
         linter.regex_paths(draft, one);
+        linter.overrides(draft, one, !overrides);
+        overrides |= draft.kind.file.instead_of.is_some();
         if !documents.options.lint {
             continue;
         }
@@ -81,12 +87,54 @@ impl<'l, 'a> Linter<'l, 'a> {
         message: String,
         help: String,
     ) {
+        self.tell(Diagnostic::warning(code, message).help(help), draft, at, path);
+    }
+
+    fn tell(&mut self, problem: Diagnostic, draft: &Draft<'_>, at: (usize, Span), path: &Path) {
         let path = match path.is_root() {
             true => self.collected.path(draft),
             false => format!("{}.{path}", self.collected.path(draft)),
         };
-        let problem = Diagnostic::warning(code, message).at(place(self.documents, at.0, at.1)).path(path);
-        self.problems.push(problem.help(help));
+        self.problems.push(problem.at(place(self.documents, at.0, at.1)).path(path));
+    }
+
+    /// Limits of consumer groups in the manner of gateways before 3.4: with the setting for it a warning, without it an
+    /// error, as with decK.
+    fn overrides(&mut self, draft: &Draft<'a>, made: &Made, first: bool) {
+        let takes_over = |kind: &Kind| kind.file.instead_of.is_some();
+        if takes_over(&draft.kind) {
+            if first {
+                let message =
+                    "policy overrides of consumer groups are deprecated since Kong Gateway 3.4".to_owned();
+                let help = "write them as plugins of the groups, and take `consumer_group_policy_overrides` away; both \
+                            together get into each other's way";
+                let at = (draft.document, draft.node.head());
+                self.warn(codes::DEPRECATED_FIELD, draft, at, &Path::root(), message, help.to_owned());
+            }
+            return;
+        }
+        let body = &made.entity.body;
+        let is_limiter =
+            draft.kind.subschema.as_ref().is_some_and(|subschema| {
+                body.get(&subschema.key).and_then(Value::as_str) == Some(OVERRIDDEN)
+            });
+        let off = |kind: &std::sync::Arc<Kind>| takes_over(kind) && !kind.file.has_place();
+        if !is_limiter || !self.schemas.kinds().iter().any(off) {
+            return;
+        }
+        let config = Path::root().key("config");
+        let set = |value: &Value| {
+            value.as_array().is_some_and(|groups| !groups.is_empty()) || value.as_bool() == Some(true)
+        };
+        let fields = OVERRIDING.map(|name| config.key(name));
+        let Some(path) = fields.into_iter().find(|path| body.at(path).is_some_and(set)) else { return };
+        let at = Layers::of(self.collected, draft).find(&path).at;
+        let message = format!("limits of consumer groups are plugins of the groups, not `{path}`");
+        let problem = Diagnostic::error(codes::POLICY_OVERRIDE, message).help(
+            "write a rate-limiting-advanced plugin for each group, or keep the overrides with \
+             --consumer-group-policy-overrides (`_info.consumer_group_policy_overrides: true`)",
+        );
+        self.tell(problem, draft, (at.document, at.node.head()), &path);
     }
 
     /// Fields that are on their way out, as they are written.

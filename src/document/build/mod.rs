@@ -49,13 +49,8 @@ pub(super) fn build(documents: &Documents, schemas: &Schemas) -> Loaded {
     lint::lint(documents, schemas, &collected, &made, &mut problems);
     sort(documents, &mut problems);
     let settings = &documents.settings;
-    let info = Info {
-        scopes: settings.scopes.clone(),
-        lookup_tags: lookup_tags(schemas, &settings.lookup_tags),
-        consumer_group_policy_overrides: settings.consumer_group_policy_overrides,
-        skip_hash_for_basic_auth: settings.skip_hash_for_basic_auth,
-        include_plugin_definitions: settings.include_plugin_definitions,
-    };
+    let info =
+        Info { scopes: settings.scopes.clone(), lookup_tags: lookup_tags(schemas, &settings.lookup_tags) };
     let state = State {
         entities: without(made, &repeated),
         info,

@@ -165,11 +165,11 @@ fn with_members(
         }
         answer.push_str(&format!(",\"{member}s\":[{}]", rows.join(",")));
     }
-    for hidden in below().filter(|hidden| !hidden.admin_api) {
+    for (hidden, member) in below().filter_map(|hidden| Some((hidden, hidden.listed_in.as_ref()?))) {
         let rows = tx.page_referencing(all.plane, &hidden.name, &own.name, id, None, MAX_PAGE)?;
         if !rows.is_empty() {
             let rows: Vec<&str> = rows.iter().map(|row| &*row.body).collect();
-            answer.push_str(&format!(",\"{}\":[{}]", hidden.nested_path, rows.join(",")));
+            answer.push_str(&format!(",\"{member}\":[{}]", rows.join(",")));
         }
     }
     answer.push('}');

@@ -18,7 +18,7 @@ pub fn state_file(schemas: &Schemas) -> Json {
     definitions.insert("variable".to_owned(), json!({"type": "string", "pattern": VARIABLE}));
     definitions.insert("reference".to_owned(), reference());
     let mut properties = settings();
-    for kind in schemas.kinds() {
+    for kind in schemas.kinds().iter().filter(|kind| kind.file.has_place()) {
         definitions.insert(kind.name.to_string(), entity(schemas, kind));
         if kind.file.top_level {
             properties.insert(kind.file.key.to_string(), list_of(kind));
