@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::value::Secret;
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::HeaderValue;
 use reqwest::{ClientBuilder, Url};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -61,6 +62,13 @@ pub(super) async fn apply(
     }
     let mut host_header = None;
     if let Some(name) = tls.server_name.as_deref().filter(|name| Some(*name) != base.host_str()) {
+        // A proxy would look the server's name up in place of the address's host.
+        if base.as_str().parse().is_ok_and(|uri| Matcher::from_system().intercept(&uri).is_some()) {
+            let proxied = "a TLS server name of its own cannot be asked for through a proxy";
+            return Err(Error::Settings(format!(
+                "{proxied}: name {base}'s host in NO_PROXY, or leave it out"
+            )));
+        }
         let port = base.port_or_known_default().unwrap_or(443);
         let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), port))

@@ -13,6 +13,8 @@ use serde_json::ser::{PrettyFormatter, Serializer as JsonWriter};
 pub struct JsonOptions {
     /// What became of each change, once the plan was applied.
     pub fates: Option<Vec<Fate>>,
+    /// The workspaces that are made for the entities; they come before these.
+    pub new_workspaces: Vec<String>,
     /// Problems that are not of a change, warnings and errors.
     pub problems: Vec<Diagnostic>,
 }
@@ -124,7 +126,10 @@ impl Serialize for Changes<'_, '_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(None)?;
         for (action, name, _) in ACTIONS {
-            map.serialize_entry(name, &self.0.list(action, false))?;
+            let made = self.0.options.new_workspaces.iter().filter(|_| action == Action::Create);
+            let mut list: Vec<Listed<'_>> = made.map(|name| Listed::Workspace(name)).collect();
+            list.extend(self.0.list(action, false).into_iter().map(Listed::Change));
+            map.serialize_entry(name, &list)?;
         }
         for (action, _, dropped) in ACTIONS {
             let list = self.0.list(action, true);
@@ -141,6 +146,24 @@ struct Members(Vec<(&'static str, Value)>);
 impl Serialize for Members {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         out.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// What a list of changes holds.
+enum Listed<'a> {
+    Workspace(&'a str),
+    Change(Item<'a>),
+}
+
+impl Serialize for Listed<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Listed::Change(item) => item.serialize(out),
+            Listed::Workspace(name) => {
+                let members = [("name", Some(*name)), ("kind", Some("workspace")), ("body", None)];
+                out.collect_map(members)
+            }
+        }
     }
 }
 

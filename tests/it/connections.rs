@@ -190,6 +190,8 @@ fn the_gateways_certificate_is_checked() {
     refused(ask(&["--ca-cert-file", "ca.pem"], &[]), &["not valid for", "kong.test", "--tls-server-name"]);
     refused(ask(&["--ca-cert", "no certificate"], &[]), &["CA certificate holds no PEM certificate"]);
     refused(ask(&["--ca-cert-file", "none.pem"], &[]), &["--ca-cert-file: none.pem cannot be read"]);
+    let through = [("HTTPS_PROXY", "http://127.0.0.1:9")];
+    refused(ask(&["--ca-cert-file", "ca.pem", name[0], name[1]], &through), &["through a proxy", "NO_PROXY"]);
     assert_eq!(server.seen().len(), 0, "nothing is sent to a server that is not trusted");
 
     for (flags, env) in [

@@ -248,6 +248,11 @@ fn a_workspace_is_made_before_its_entities_and_the_flag_wins_over_the_file() {
     let folder = Folder::with("kong.yaml", state);
     let diff = run(&gateway, &folder, "gateway diff kong.yaml").expect(0);
     assert!(diff.stdout.starts_with("Creating workspace one\ncreating service s\n"), "{diff:?}");
+    let diff = run(&gateway, &folder, "gateway diff kong.yaml --json-output").expect(0);
+    let diff: Json = serde_json::from_str(&diff.stdout).unwrap();
+    let creating = diff["changes"]["creating"].as_array().unwrap();
+    assert_eq!(creating[0], serde_json::json!({"name": "one", "kind": "workspace", "body": null}));
+    assert_eq!((creating.len(), &diff["summary"]["total"]), (2, &serde_json::json!(1)));
     let sync = run(&gateway, &folder, "gateway sync kong.yaml -w two").expect(0);
     assert!(sync.stdout.starts_with("Creating workspace two\ncreating service s\n"), "{sync:?}");
     let told = "workspace 'two' specified via --workspace flag is different from workspace 'one'";

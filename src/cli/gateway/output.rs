@@ -3,6 +3,7 @@
 use super::super::{Context, Failure, Outcome, files};
 use super::flags::exclusive;
 use super::planning::Planned;
+use super::session::Session;
 use crate::apply::{self, Reason, Status};
 use crate::diagnostics::{self, Diagnostic, SourceMap, codes};
 use crate::plan::Plan;
@@ -52,11 +53,23 @@ const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 pub struct Results {
     plan: Plan,
     fates: Option<Vec<Fate>>,
+    new_workspaces: Vec<String>,
     problems: Vec<Diagnostic>,
     sources: SourceMap,
 }
 
 impl Results {
+    /// Adds the workspace that is made for what is added next, if it does not exist.
+    pub fn add_workspace(&mut self, session: &Session) {
+        self.new_workspaces.extend(session.aim.workspace.clone().filter(|_| !session.exists));
+    }
+
+    fn markdown(&self, fingerprints: &Fingerprints) -> String {
+        let made = self.new_workspaces.iter().map(|name| format!("Workspace `{name}` is made.\n\n"));
+        let report = report::markdown(&self.plan, self.fates.as_deref(), fingerprints);
+        made.chain([report]).collect()
+    }
+
     /// Adds what was planned for one control plane, with what became of it once it was carried out.
     pub fn add(
         &mut self,
@@ -133,11 +146,15 @@ impl<'a> Printer<'a> {
     /// Prints the end of a run: the summary, or all of it in the other formats.
     pub fn finished(&self, results: &Results) -> Result<(), Failure> {
         let console = &self.context.console;
-        let Results { plan, fates, problems, sources } = results;
+        let Results { plan, fates, new_workspaces, problems, sources } = results;
         let fates = fates.as_deref();
         match self.format() {
             Format::Json => {
-                let options = JsonOptions { fates: fates.map(<[Fate]>::to_vec), problems: problems.clone() };
+                let options = JsonOptions {
+                    fates: fates.map(<[Fate]>::to_vec),
+                    new_workspaces: new_workspaces.clone(),
+                    problems: problems.clone(),
+                };
                 console.out(&report::json(plan, &options, &self.fingerprints));
             }
             Format::Text => {
@@ -147,12 +164,12 @@ impl<'a> Printer<'a> {
             }
             Format::Markdown => {
                 console.problems(problems, sources);
-                console.out(&report::markdown(plan, fates, &self.fingerprints));
+                console.out(&results.markdown(&self.fingerprints));
             }
             Format::Github => {
                 console.out(&diagnostics::render(problems, sources, diagnostics::Format::Github, false));
                 console.out(&report::github(plan, fates));
-                step_summary(self.context, &report::markdown(plan, fates, &self.fingerprints))?;
+                step_summary(self.context, &results.markdown(&self.fingerprints))?;
             }
         }
         Ok(())
@@ -164,7 +181,7 @@ impl<'a> Printer<'a> {
         match self.format() {
             Format::Text => return Err(failure),
             Format::Json => {
-                let options = JsonOptions { fates: None, problems: failure.problems };
+                let options = JsonOptions { problems: failure.problems, ..JsonOptions::default() };
                 console.out(&report::json(&Plan::default(), &options, &self.fingerprints));
             }
             Format::Markdown => {

@@ -85,6 +85,7 @@ pub async fn diff(args: &DiffArgs, context: &Context) -> Outcome {
     let several = parts.len() > 1;
     for part in parts {
         printer.planned(&part, several);
+        results.add_workspace(&part.session);
         results.add(part.plan, None, part.warnings, part.sources);
     }
     printer.finished(&results)?;

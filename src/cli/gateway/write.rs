@@ -95,6 +95,7 @@ impl Run<'_> {
             problems.extend(output::problems(&part.plan, &outcome));
             let fates = output::fates(&part.plan, &outcome);
             applied.extend(part.applied);
+            results.add_workspace(&part.session);
             results.add(part.plan, Some(fates), problems, part.sources);
         }
         signals.abort();

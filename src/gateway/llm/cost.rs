@@ -74,12 +74,16 @@ impl Usage {
 
 /// Kong's estimate of a request's tokens: its words times a factor (1.8 for streams, 1.0 otherwise), rounded.
 pub fn estimate_tokens(body: &Map, factor: f64) -> u64 {
+    let in_text = |text: &str| match text.is_ascii() {
+        true => text.split_ascii_whitespace().count(),
+        false => text.split_whitespace().count(),
+    };
     let words = |content: &Json| match content {
-        Json::String(text) => text.split_whitespace().count(),
+        Json::String(text) => in_text(text),
         Json::Array(parts) => parts
             .iter()
             .filter_map(|part| part.as_str().or_else(|| part.get("text").and_then(Json::as_str)))
-            .map(|text| text.split_whitespace().count())
+            .map(in_text)
             .sum(),
         _ => 0,
     };

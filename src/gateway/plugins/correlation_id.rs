@@ -7,7 +7,6 @@ use http::header::{HeaderName, HeaderValue};
 use http::response;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::UNIX_EPOCH;
 use uuid::Uuid;
 
 /// The plugin's line in the table.
@@ -91,7 +90,7 @@ impl CorrelationId {
             Generator::UuidAndCounter => format!("{}#{}", self.counter.0, count()),
             Generator::Tracker => {
                 let inbound = &context.inbound;
-                let now = inbound.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+                let now = inbound.started_at().as_secs_f64();
                 let (ip, port, process) = (inbound.local.ip(), inbound.local.port(), std::process::id());
                 format!("{ip}-{port}-{process}-{}-{}-{now:.3}", inbound.peer.port(), count())
             }

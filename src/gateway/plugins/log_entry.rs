@@ -4,7 +4,7 @@ use crate::gateway::proxy::{Context, Text, Try};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use serde_json::{Map, Value as Json, json};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The entry of a request that is over. Credentials in headers are left out, and secrets in entities are masked.
 pub fn entry(context: &Context) -> Json {
@@ -12,7 +12,7 @@ pub fn entry(context: &Context) -> Json {
     let port = inbound.local.port();
     let target = inbound.uri.path_and_query().map_or("/", |target| target.as_str());
     let query = url::form_urlencoded::parse(inbound.uri.query().unwrap_or_default().as_bytes());
-    let started = inbound.started_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let started = inbound.started_at().as_millis() as u64;
     let latencies = Latencies::of(context);
     let mut entry = json!({
         "request": {

@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, status::StatusCode};
 use prost::Message;
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The plugin's line in the table.
 pub const ENTRY: Entry = Entry { name: "opentelemetry", priority: 14, build };
@@ -185,7 +185,7 @@ fn upstream_span(context: &Context, begun: &Begun) -> Option<Span> {
 /// What all spans have: the trace and the times.
 fn span(context: &Context, begun: &Begun, from: Instant, until: Option<Instant>) -> Span {
     let inbound = &context.inbound;
-    let start = inbound.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let start = inbound.started_at();
     let nanos = |at: Instant| {
         u64::try_from((start + at.saturating_duration_since(inbound.started)).as_nanos()).unwrap_or(u64::MAX)
     };

@@ -143,8 +143,13 @@ impl RequestTransformer {
         let data = context.request_body(LARGEST_BODY).await?;
         let changed = match form {
             Form::Pairs => {
-                let mut arguments = parse(&String::from_utf8_lossy(&data));
+                let before = parse(&String::from_utf8_lossy(&data));
+                let mut arguments = before.clone();
                 self.change(&self.body, &mut arguments, context);
+                // What nothing applies to passes byte by byte.
+                if arguments == before {
+                    return Ok(());
+                }
                 write(arguments).into_bytes()
             }
             Form::Multipart => match Multipart::read(&kind, data).await {
@@ -155,13 +160,17 @@ impl RequestTransformer {
                 None => return Ok(()),
             },
             Form::Json => {
-                let mut members = match serde_json::from_slice(&data) {
+                let before = match serde_json::from_slice(&data) {
                     Ok(Json::Object(members)) => members,
                     _ if data.is_empty() => Map::new(),
                     // What is no object passes as it is.
                     _ => return Ok(()),
                 };
+                let mut members = before.clone();
                 self.change_members(&mut members, context);
+                if members == before {
+                    return Ok(());
+                }
                 serde_json::to_vec(&members).map_err(|e| Failure::new(e.to_string()))?
             }
         };

@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the client sent. It stays as it was, whatever plugins do.
 #[derive(Debug)]
@@ -38,8 +38,18 @@ pub struct Inbound {
     pub client_ip: IpAddr,
     /// When the request's head had arrived.
     pub started: Instant,
-    /// The same by the clock on the wall.
-    pub started_at: SystemTime,
+    /// The same by the clock on the wall, once it was asked for.
+    pub(super) wall: OnceLock<Duration>,
+}
+
+impl Inbound {
+    /// When the request's head had arrived, by the clock on the wall, since 1970.
+    pub fn started_at(&self) -> Duration {
+        *self.wall.get_or_init(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            now.saturating_sub(self.started.elapsed())
+        })
+    }
 }
 
 /// The request as it will be sent on. Plugins change it in their access phase.

@@ -19,10 +19,10 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 impl Proxy {
@@ -83,7 +83,7 @@ impl Proxy {
             local: connection.local,
             client_ip: connection.ip(),
             started,
-            started_at: SystemTime::now(),
+            wall: OnceLock::new(),
         };
         let astray = |inbound: Inbound, id| {
             let snapshot = configuration.planes.first().map(Arc::clone).unwrap_or_default();

@@ -26,14 +26,14 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
 /// How many headers the proxy adds at most, and then some for plugins.
 const ADDED: usize = 16;
 
-/// Media types of text, to which the server names its character set.
-const TEXTS: &[&str] = &[
-    "text/html",
-    "text/xml",
-    "text/plain",
-    "text/vnd.wap.wml",
-    "application/javascript",
-    "application/rss+xml",
+/// Media types of text, to which the server names its character set, and what they become.
+const TEXTS: [(&str, &str); 6] = [
+    ("text/html", "text/html; charset=UTF-8"),
+    ("text/xml", "text/xml; charset=UTF-8"),
+    ("text/plain", "text/plain; charset=UTF-8"),
+    ("text/vnd.wap.wml", "text/vnd.wap.wml; charset=UTF-8"),
+    ("application/javascript", "application/javascript; charset=UTF-8"),
+    ("application/rss+xml", "application/rss+xml; charset=UTF-8"),
 ];
 
 /// Tells the upstream who the client is, and takes away what the client itself may have claimed.
@@ -133,13 +133,21 @@ pub fn inbound(headers: &mut HeaderMap, upgraded: bool, trailers: bool) {
 
 /// Names the character set of texts that do not, as the server does that Kong is built on.
 pub fn name_charset(headers: &mut HeaderMap) {
-    if headers.contains_key(CONTENT_ENCODING) {
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return };
+    let Some((text, named)) =
+        TEXTS.iter().find(|(text, _)| text.as_bytes().eq_ignore_ascii_case(kind.as_bytes()))
+    else {
         return;
-    }
-    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return };
-    if TEXTS.iter().any(|text| text.eq_ignore_ascii_case(kind))
-        && let Ok(named) = HeaderValue::from_str(&format!("{kind}; charset=UTF-8"))
-    {
+    };
+    let named = match kind == text {
+        true => HeaderValue::from_static(named),
+        // It stays as it is written.
+        false => match HeaderValue::from_bytes(&[kind.as_bytes(), b"; charset=UTF-8"].concat()) {
+            Ok(named) => named,
+            Err(_) => return,
+        },
+    };
+    if !headers.contains_key(CONTENT_ENCODING) {
         headers.insert(CONTENT_TYPE, named);
     }
 }
