@@ -28,6 +28,7 @@ mod interruptions;
 mod konnect_api;
 mod policy_overrides;
 mod proxy;
+mod proxy_calls;
 mod proxy_plugins;
 mod proxy_protocols;
 mod random_states;

@@ -144,6 +144,7 @@ impl Plugin for ProxyCache {
             if self.cache_control && asked.has("only-if-cached") {
                 let mut answer = Response::new(Body::Empty);
                 *answer.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+                self.name_key(context, answer.headers_mut(), &key);
                 return Ok(Flow::Respond(answer));
             }
             context.state.insert(State { status: "Miss", key: Some(key) });
@@ -164,20 +165,18 @@ impl Plugin for ProxyCache {
             return Ok(Flow::Continue);
         }
         context.record.proxied = true;
-        Ok(Flow::Respond(self.hit(&answer, age, &key)))
+        Ok(Flow::Respond(self.hit(context, &answer, age, &key)))
     }
 
     fn response_headers(&self, context: &mut Context, head: &mut response::Parts) {
         let Some(mut state) = context.state.get::<State>().cloned() else { return };
-        if self.show_key
-            && let Some(key) = state.key.as_ref().and_then(|key| HeaderValue::from_str(key).ok())
-        {
-            head.headers.insert(CACHE_KEY, key);
+        if let Some(key) = &state.key {
+            self.name_key(context, &mut head.headers, key);
         }
         if state.key.is_some() && self.lifetime(head).is_none() {
             state = State { status: "Bypass", key: None };
         }
-        if self.show_status {
+        if self.show_status || is_debugged(context) {
             head.headers.insert(CACHE_STATUS, HeaderValue::from_static(state.status));
         }
         if context.inbound.method == Method::HEAD
@@ -203,8 +202,22 @@ impl Plugin for ProxyCache {
     }
 }
 
+/// Whether a client wants to see everything.
+fn is_debugged(context: &Context) -> bool {
+    context.inbound.headers.contains_key("kong-debug")
+}
+
 impl ProxyCache {
-    fn hit(&self, answer: &Answer, age: Duration, key: &str) -> Response<Body> {
+    /// Tells the client the key, if that is wanted.
+    fn name_key(&self, context: &Context, headers: &mut HeaderMap, key: &str) {
+        if (self.show_key || is_debugged(context))
+            && let Ok(key) = HeaderValue::from_str(key)
+        {
+            headers.insert(CACHE_KEY, key);
+        }
+    }
+
+    fn hit(&self, context: &Context, answer: &Answer, age: Duration, key: &str) -> Response<Body> {
         let mut response = Response::new(Body::full(answer.body.clone()));
         *response.status_mut() = answer.status;
         let headers = response.headers_mut();
@@ -212,17 +225,14 @@ impl ProxyCache {
         headers.remove(AGE);
         headers.remove(CACHE_KEY);
         headers.remove(CACHE_STATUS);
-        if self.show_age {
+        let debugged = is_debugged(context);
+        if self.show_age || debugged {
             headers.insert(AGE, HeaderValue::from(age.as_secs()));
         }
-        if self.show_status {
+        if self.show_status || debugged {
             headers.insert(CACHE_STATUS, HeaderValue::from_static("Hit"));
         }
-        if self.show_key
-            && let Ok(key) = HeaderValue::from_str(key)
-        {
-            headers.insert(CACHE_KEY, key);
-        }
+        self.name_key(context, headers, key);
         response
     }
 
