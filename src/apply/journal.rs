@@ -8,6 +8,7 @@ use crate::diagnostics::{Diagnostic, codes};
 use crate::plan::{Action, Change, MadeFor, Plan, Role};
 use crate::schema::{Field, Kind, Type};
 use crate::value::Value;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -263,7 +264,9 @@ fn digest(kind: &Kind, body: &Value) -> String {
             digest.update(format!("{}={value}\n", field.name));
         }
     }
-    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = HEXLOWER.encode(&digest.finalize());
+    digits.truncate(32);
+    digits
 }
 
 /// JSON in which every secret says whether the other side has the same one.

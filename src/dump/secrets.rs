@@ -1,6 +1,7 @@
 //! What stands in a dump in place of secrets, and the file of their values.
 
 use crate::value::{Path, Secret, Step, Value};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -135,7 +136,9 @@ fn hash(salt: &str, secret: &Secret) -> String {
         other => other.to_string(),
     };
     let digest = Sha256::digest([salt.as_bytes(), b"\0", text.as_bytes()].concat());
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = HEXLOWER.encode(&digest);
+    digits.truncate(32);
+    digits
 }
 
 /// The text of a file of variables (`NAME="value"`), for `--env-file`.

@@ -11,6 +11,7 @@ use crate::diagnostics::{Diagnostic, codes};
 use crate::model::{Entity, State, Target};
 use crate::schema::{self, Field, Kind, Schemas, Type};
 use crate::value::{Exposed, Value};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -400,7 +401,9 @@ impl View<'_> {
 
     fn digest(&self, text: &str) -> String {
         let digest = Sha256::new().chain_update(self.salt).chain_update(text).finalize();
-        digest.iter().take(KEPT).map(|byte| format!("{byte:02x}")).collect()
+        let mut digits = HEXLOWER.encode(&digest);
+        digits.truncate(2 * KEPT);
+        digits
     }
 
     fn label(&self, entity: &Entity, id: Uuid) -> String {

@@ -1,6 +1,7 @@
 //! Telling two secrets apart without showing them.
 
 use crate::value::{Exposed, Secret, Value};
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -22,7 +23,9 @@ impl Fingerprints {
         let text = serde_json::to_vec(&Exposed(&Value::Secret(secret.clone()))).unwrap_or_default();
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.salt) else { return String::new() };
         mac.update(&text);
-        mac.finalize().into_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        let mut digits = HEXLOWER.encode(&mac.finalize().into_bytes());
+        digits.truncate(8);
+        digits
     }
 
     /// A changed secret as reports show it: its origin and its fingerprint.

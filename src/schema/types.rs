@@ -2,6 +2,7 @@
 
 use super::lua_pattern::Pattern;
 use crate::value::{Path, Value};
+use data_encoding::HEXLOWER;
 use serde_json::Value as Json;
 use sha1::{Digest, Sha1};
 use std::fmt;
@@ -241,7 +242,7 @@ impl Field {
     pub fn hashed(&self, text: &str, salt: Uuid) -> Option<String> {
         self.salted_by.as_ref()?;
         let hash = Sha1::new().chain_update(text).chain_update(salt.to_string()).finalize();
-        Some(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(HEXLOWER.encode(&hash))
     }
 }
 

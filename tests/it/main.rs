@@ -10,6 +10,7 @@ mod ai_failover;
 mod ai_plugins;
 mod ai_proxy;
 mod bad_input;
+mod balancing;
 mod canary;
 mod commands;
 mod connections;

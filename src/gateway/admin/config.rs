@@ -8,6 +8,7 @@ use crate::gateway::entities::{Entities, Fault};
 use crate::gateway::http::{Reply, Request};
 use crate::gateway::rest::read_body;
 use crate::value::Value;
+use data_encoding::HEXLOWER;
 use http::{Method, StatusCode};
 use md5::{Digest, Md5};
 use serde_json::json;
@@ -89,7 +90,7 @@ async fn given(call: &Call, request: &Request) -> Result<Result<Given, Reply>, F
     };
     let options = Options { flatten: truthy(&option("flatten_errors")) };
     let check_hash = option("check_hash") == "1";
-    let hash = |text: &[u8]| Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hash = |text: &[u8]| HEXLOWER.encode(&Md5::digest(text));
     if members.get("_format_version").is_some() {
         return Ok(Ok(Given { config: members, hash: hash(&request.body), options, check_hash }));
     }

@@ -8,6 +8,7 @@ use crate::gateway::http::{Reply, Request};
 use crate::gateway::rest::{is_uuid, not_allowed, read_body};
 use crate::gateway::store::{PlaneId, Tx};
 use crate::value::{Exposed, Value};
+use data_encoding::HEXLOWER;
 use http::{Method, StatusCode};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -22,7 +23,7 @@ fn users(plane: PlaneId) -> Records {
 const TOKENS: Records = Records { kind: "rbac_tokens", plane: 0, unique: &["digest"], owner: None };
 
 pub(super) fn digest(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(token.as_bytes()))
 }
 
 /// A user with a role in a workspace that allows, or does not allow, what a request does.

@@ -6,6 +6,7 @@ use super::{Entities, Fault, Mark};
 use crate::gateway::store::Tx;
 use crate::schema::{HostKind, Kind, Violation, ViolationKind, parse_host, pbkdf2_text};
 use crate::value::{Path, Value};
+use data_encoding::HEXLOWER;
 use http::StatusCode;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -215,7 +216,7 @@ fn hash_password(all: &Entities, draft: &mut Draft) -> Result<(), Fault> {
     let mut hash = Sha1::new();
     hash.update(password.as_bytes());
     hash.update(consumer.to_string().as_bytes());
-    draft.body.set("password", hex(&hash.finalize()).into());
+    draft.body.set("password", HEXLOWER.encode(&hash.finalize()).into());
     Ok(())
 }
 
@@ -236,7 +237,7 @@ fn hash_secret(_: &Entities, draft: &mut Draft) -> Result<(), Fault> {
 fn digest(_: &Entities, draft: &mut Draft) -> Result<(), Fault> {
     let Some(pem) = draft.body.get("cert").and_then(Value::exposed_str) else { return Ok(()) };
     if let Ok((_, pem)) = parse_x509_pem(pem.as_bytes()) {
-        draft.body.set("cert_digest", hex(&Sha256::digest(&pem.contents)).into());
+        draft.body.set("cert_digest", HEXLOWER.encode(&Sha256::digest(&pem.contents)).into());
     }
     Ok(())
 }
@@ -347,8 +348,4 @@ fn remove_snis(all: &Entities, tx: &mut Tx<'_>, id: Uuid) -> Result<(), Fault> {
         all.delete(tx, snis, &Mark::Field("name".into(), Value::from(&*name)))?;
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@ use crate::gateway::entities::Records;
 use crate::gateway::http::{Reply, Request};
 use crate::gateway::rest::Call;
 use crate::gateway::store::{PlaneId, Tx};
+use data_encoding::HEXLOWER;
 use http::{Method, StatusCode};
 use md5::{Digest, Md5};
 use serde_json::{Map, Value as Json, json};
@@ -285,7 +286,7 @@ fn expected(tx: &Tx<'_>, id: Uuid) -> Result<(String, i64), Problem> {
             digest.update(row.body.as_bytes());
         }
     }
-    let hash = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = HEXLOWER.encode(&digest.finalize());
     Ok((hash, tx.now() as i64))
 }
 

@@ -7,6 +7,7 @@ use crate::gateway::entities::{Fault, Records};
 use crate::gateway::http::{Reply, Request};
 use crate::gateway::rest::Call;
 use crate::gateway::store::Tx;
+use data_encoding::HEXLOWER;
 use http::{Method, StatusCode};
 use rand::Rng;
 use rand::distr::Alphanumeric;
@@ -45,7 +46,7 @@ pub(super) fn user(organization: Uuid) -> Reply {
 
 /// What is kept of a token's text.
 pub(super) fn digest(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(token.as_bytes()))
 }
 
 /// Whether a token of this digest was given to a system account and is still there.

@@ -1,6 +1,7 @@
 //! AWS Signature Version 4, as Bedrock asks for it.
 
 use crate::value::Secret;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
@@ -48,12 +49,13 @@ pub fn sign(credentials: &Credentials, request: &Signed<'_>) -> Vec<(&'static st
     let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let canonical = canonical(request, &headers, &names);
     let scope = format!("{day}/{}/{}/aws4_request", request.region, request.service);
-    let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let to_sign =
+        format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", HEXLOWER.encode(&Sha256::digest(canonical)));
     let secret = format!("AWS4{}", credentials.secret_access_key.expose_text());
     let key = [day, request.region, request.service, "aws4_request"]
         .iter()
         .fold(secret.into_bytes(), |key, part| mac(&key, part.as_bytes()));
-    let signature = hex(&mac(&key, to_sign.as_bytes()));
+    let signature = HEXLOWER.encode(&mac(&key, to_sign.as_bytes()));
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
         credentials.access_key_id.expose_text()
@@ -76,7 +78,7 @@ fn canonical(request: &Signed<'_>, headers: &[(&str, &str)], names: &str) -> Str
         request.method,
         encode(request.path, true),
         query.join("&"),
-        hex(&Sha256::digest(request.body))
+        HEXLOWER.encode(&Sha256::digest(request.body))
     )
 }
 
@@ -103,10 +105,6 @@ fn mac(key: &[u8], data: &[u8]) -> Vec<u8> {
         // HMAC takes keys of any length.
         Err(_) => Vec::new(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `20150830T123600Z`.

@@ -1,6 +1,7 @@
 //! What the mock provider says, whatever the API: its text, its tool calls, and how it counts tokens.
 
 use super::example::example;
+use data_encoding::HEXLOWER;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -156,7 +157,9 @@ impl Ask {
 
 /// 24 hexadecimal digits, the same for the same text.
 pub(super) fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = HEXLOWER.encode(&Sha256::digest(text));
+    digits.truncate(24);
+    digits
 }
 
 /// The names under which parts of messages hold the result of a tool.

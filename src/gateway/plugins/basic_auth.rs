@@ -5,6 +5,7 @@ use super::{ConfigError, Entry, Failure, Flow, Instance, Plugin};
 use crate::gateway::proxy::{Context, Credential};
 use crate::value::Secret;
 use async_trait::async_trait;
+use data_encoding::HEXLOWER;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName, PROXY_AUTHORIZATION};
 use sha1::{Digest, Sha1};
@@ -76,5 +77,5 @@ fn digest(password: &str, consumer: &str) -> String {
     let mut hash = Sha1::new();
     hash.update(password);
     hash.update(consumer);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hash.finalize())
 }

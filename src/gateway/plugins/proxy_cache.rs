@@ -4,6 +4,7 @@ use super::{BodyFilter, ConfigError, Entry, Failure, Flow, Instance, Plugin, Sha
 use crate::gateway::proxy::{Body, BodyError, Context};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use data_encoding::HEXLOWER;
 use http::header::{
     AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderName,
     HeaderValue, TRANSFER_ENCODING, UPGRADE,
@@ -256,7 +257,7 @@ impl ProxyCache {
         let consumer = context.identity.consumer.as_ref().map(|consumer| &*consumer.id);
         let route = context.route.as_ref().map(|route| &*route.id);
         let text = format!("{consumer:?}|{route:?}|{}|{path:?}|{arguments:?}|{headers:?}", inbound.method);
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+        HEXLOWER.encode(&Sha256::digest(text))
     }
 
     /// How long an answer may be given again; `None` if it may not.

@@ -1,0 +1,143 @@
+//! Which target of an upstream takes a request: by weight, by hash, by load, and by health.
+
+use crate::support::{Answer, Folder, Gateway, http};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// A target that answers every request with this status and its name, after a while.
+fn target(name: &'static str, status: u16, delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 65_536]);
+                std::thread::sleep(delay);
+                let length = name.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} Told\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{name}"
+                );
+                let _ = stream.write_all(answer.as_bytes());
+            });
+        }
+    });
+    address
+}
+
+/// A gateway with this upstream behind `/`.
+fn gateway(upstream: &Json, targets: &[(&str, u32)]) -> Gateway {
+    let gateway = Gateway::with(&["--flavor", "kong-3.10"]);
+    let targets: Vec<Json> =
+        targets.iter().map(|(address, weight)| json!({"target": address, "weight": weight})).collect();
+    let mut upstream = upstream.clone();
+    upstream["name"] = "shop.upstream".into();
+    upstream["targets"] = targets.into();
+    let state = json!({
+        "_format_version": "3.0",
+        "upstreams": [upstream],
+        "services": [{"name": "s", "host": "shop.upstream", "retries": 0, "routes": [{"name": "r", "paths": ["/"]}]}],
+    });
+    let folder = Folder::with("kong.json", &state.to_string());
+    gateway.run(&folder, &["gateway", "sync", "kong.json"], &[]).expect(0);
+    gateway
+}
+
+fn get(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Answer {
+    http("GET", &format!("{}{path}", gateway.proxy), headers, &Json::Null)
+}
+
+/// How often each target answers.
+fn counted(answers: impl Iterator<Item = Answer>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    answers.for_each(|answer| *counts.entry(answer.text).or_insert(0) += 1);
+    counts
+}
+
+fn counts(of: &[(&str, usize)]) -> BTreeMap<String, usize> {
+    of.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+#[test]
+fn rounds_go_by_weight() {
+    let at_once = Duration::ZERO;
+    let (a, b, c) = (target("a", 200, at_once), target("b", 200, at_once), target("c", 200, at_once));
+    let gateway = gateway(&json!({}), &[(&a, 30), (&b, 10), (&c, 0)]);
+    assert_eq!(counted((0..8).map(|_| get(&gateway, "/", &[]))), counts(&[("a", 6), ("b", 2)]));
+}
+
+#[test]
+fn what_is_hashed_alike_goes_to_one_target() {
+    let at_once = Duration::ZERO;
+    let (a, b) = (target("a", 200, at_once), target("b", 200, at_once));
+    let by = |settings: Json| gateway(&settings, &[(&a, 100), (&b, 100)]);
+    let hashed = |settings: &Json| {
+        let mut all = json!({"algorithm": "consistent-hashing"});
+        all.as_object_mut().unwrap().extend(settings.as_object().cloned().unwrap());
+        all
+    };
+    let gateway =
+        by(hashed(&json!({"hash_on": "header", "hash_on_header": "x-user", "hash_fallback": "ip"})));
+    let of = |user: &str| counted((0..4).map(|_| get(&gateway, "/", &[("x-user", user)])));
+    let users: Vec<_> = (0..16).map(|n| of(&format!("user-{n}"))).collect();
+    assert!(users.iter().all(|counts| counts.len() == 1), "{users:?}");
+    assert!(users.iter().any(|counts| counts != &users[0]), "{users:?}");
+    assert_eq!(counted((0..4).map(|_| get(&gateway, "/", &[]))).len(), 1);
+    let gateway = by(hashed(&json!({"hash_on": "path"})));
+    let paths: Vec<_> =
+        (0..16).map(|n| counted((0..2).map(|_| get(&gateway, &format!("/{n}"), &[])))).collect();
+    assert!(paths.iter().all(|counts| counts.len() == 1) && paths.iter().any(|counts| counts != &paths[0]));
+    let gateway = by(hashed(&json!({"hash_on": "query_arg", "hash_on_query_arg": "user"})));
+    let of = |user: &str| get(&gateway, &format!("/x?user={user}"), &[]).text;
+    assert!((0..16).all(|n| of(&n.to_string()) == of(&n.to_string())));
+}
+
+#[test]
+fn the_target_with_the_fewest_connections_is_next() {
+    let (slow, quick) =
+        (target("slow", 200, Duration::from_millis(700)), target("quick", 200, Duration::ZERO));
+    let gateway = gateway(&json!({"algorithm": "least-connections"}), &[(&slow, 100), (&quick, 100)]);
+    let answers: BTreeMap<String, usize> = std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let thread = scope.spawn(|| get(&gateway, "/", &[]));
+                std::thread::sleep(Duration::from_millis(100));
+                thread
+            })
+            .collect();
+        // One of the two waits for the slow target; until it is done, all others go to the quick one.
+        let more = counted((0..3).map(|_| get(&gateway, "/", &[])));
+        assert_eq!(more, counts(&[("quick", 3)]));
+        counted(waiting.into_iter().map(|thread| thread.join().unwrap()))
+    });
+    assert_eq!(answers, counts(&[("quick", 1), ("slow", 1)]));
+}
+
+#[test]
+fn a_target_that_fails_is_left_out_until_it_is_said_to_be_healthy() {
+    let at_once = Duration::ZERO;
+    let (good, bad) = (target("good", 200, at_once), target("bad", 500, at_once));
+    let checks =
+        json!({"healthchecks": {"passive": {"unhealthy": {"http_failures": 2, "http_statuses": [500]}}}});
+    let gateway = gateway(&checks, &[(&good, 100), (&bad, 100)]);
+    let first = counted((0..4).map(|_| get(&gateway, "/", &[])));
+    assert_eq!(first, counts(&[("bad", 2), ("good", 2)]));
+    assert_eq!(counted((0..4).map(|_| get(&gateway, "/", &[]))), counts(&[("good", 4)]));
+    let admin = |method: &str, path: &str| {
+        http(method, &format!("{}/upstreams/shop.upstream/{path}", gateway.admin), &[], &Json::Null)
+    };
+    let health = |address: &str| {
+        let all = admin("GET", "health").json();
+        let all = all["data"].as_array().unwrap().clone();
+        all.iter().find(|row| row["target"] == address).unwrap()["health"].clone()
+    };
+    assert_eq!((health(&good), health(&bad)), ("HEALTHY".into(), "UNHEALTHY".into()));
+    assert_eq!(admin("PUT", &format!("targets/{bad}/{bad}/healthy")).status, 204);
+    assert_eq!(health(&bad), "HEALTHY");
+    assert_eq!(counted((0..2).map(|_| get(&gateway, "/", &[]))), counts(&[("bad", 1), ("good", 1)]));
+    assert_eq!(admin("PUT", &format!("targets/{good}/unhealthy")).status, 204);
+    assert_eq!(counted((0..1).map(|_| get(&gateway, "/", &[]))), counts(&[("bad", 1)]));
+}
