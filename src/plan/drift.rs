@@ -14,6 +14,7 @@ use crate::value::{Exposed, Value};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
@@ -96,6 +97,24 @@ pub struct Drift {
     pub fields: Vec<FieldDrift>,
 }
 
+/// What tells whose a line of a record is.
+#[derive(Deserialize)]
+struct Glance<'a> {
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    id: Uuid,
+}
+
+fn first_line(salt: &str) -> String {
+    let head = Head { format: FORMAT.to_owned(), salt: salt.to_owned() };
+    serde_json::to_string(&head).unwrap_or_default() + "\n"
+}
+
+fn push_line(out: &mut String, entity: &Applied) {
+    out.push_str(&serde_json::to_string(entity).unwrap_or_default());
+    out.push('\n');
+}
+
 impl Record {
     /// What is on a control plane once these files are applied. `ids` are those of the entities, as [`Plan::ids`] has
     /// them; entities without one are left out. `salt` is random, in a form of the caller's choice.
@@ -111,23 +130,31 @@ impl Record {
         (head.format == FORMAT).then_some(head.salt)
     }
 
-    /// Takes over from an earlier record with the same salt what `keep` holds for, by the name of its kind, and this
-    /// one does not have.
-    pub fn keep(&mut self, earlier: Record, keep: impl Fn(&str) -> bool) {
-        let own: HashSet<Uuid> = self.entities.iter().map(|entity| entity.id).collect();
-        let kept = earlier.entities.into_iter().filter(|old| keep(&old.kind) && !own.contains(&old.id));
-        self.entities.extend(kept);
-    }
-
-    /// The text to keep.
-    pub fn text(&self) -> String {
-        let head = Head { format: FORMAT.to_owned(), salt: self.salt.clone() };
-        let mut out = serde_json::to_string(&head).unwrap_or_default();
-        for entity in &self.entities {
-            out.push('\n');
-            out.push_str(&serde_json::to_string(entity).unwrap_or_default());
+    /// The text of a new record, made without holding all of it at once. From the text of an earlier one with the same
+    /// salt it takes over what `keep` holds for, by the name of its kind, and the state does not have.
+    pub fn text_of(
+        state: &State,
+        ids: &[Option<Uuid>],
+        schemas: &Schemas,
+        salt: &str,
+        earlier: Option<&str>,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> String {
+        let view = View { state, ids, schemas, salt };
+        let mut out = first_line(salt);
+        let mut own = HashSet::with_capacity(state.entities.len());
+        for entity in (0..state.entities.len()).filter_map(|n| view.applied(n, &HashMap::new())) {
+            own.insert(entity.id);
+            push_line(&mut out, &entity);
         }
-        out.push('\n');
+        for line in earlier.into_iter().flat_map(|text| text.lines().skip(1)) {
+            if serde_json::from_str::<Glance<'_>>(line)
+                .is_ok_and(|old| keep(&old.kind) && !own.contains(&old.id))
+            {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
         out
     }
 

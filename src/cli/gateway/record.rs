@@ -36,11 +36,8 @@ impl Applied {
         let earlier = read_small(&path, LARGEST).ok();
         let salt = earlier.as_deref().and_then(Record::salt_of);
         let salt = salt.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
-        let mut record = Record::new(state, &plan.ids, &session.schemas, &salt);
-        if let Some(Ok(earlier)) = earlier.as_deref().map(Record::read) {
-            record.keep(earlier, left_alone);
-        }
-        Some(Applied { path, text: record.text() })
+        let text = Record::text_of(state, &plan.ids, &session.schemas, &salt, earlier.as_deref(), left_alone);
+        Some(Applied { path, text })
     }
 
     /// Keeps the record. Where that fails, the one before goes: it is true no more.
