@@ -12,6 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
@@ -200,6 +201,12 @@ impl Client {
             return Ok(());
         }
         succeeded(&self.http, None, configuration, answer).map(|_| ())
+    }
+
+    /// The plugins, and fields of plugins (`http-log.custom_fields_by_lua`), of which the gateway said so far that it keeps
+    /// and does not execute them, as the built-in one does. Kong never says so.
+    pub fn skipped(&self) -> BTreeSet<String> {
+        self.http.skipped()
     }
 
     /// Makes known what the kinds are: where parents are found, and what traces must not show.

@@ -4,6 +4,7 @@
 
 use super::Error;
 use super::tls::{self, Tls};
+use crate::model::SKIPPED_HEADER;
 use crate::value::{Exposed, Secret, Value};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -11,9 +12,10 @@ use rand::Rng;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
@@ -113,6 +115,8 @@ pub(super) struct Http {
     start: Instant,
     /// Milliseconds since `start` of the last answer, plus one; 0 when there was none yet.
     last_answer: AtomicU64,
+    /// What the gateway says that it does not execute.
+    skipped: Mutex<BTreeSet<String>>,
     trace: Option<Trace>,
 }
 
@@ -165,6 +169,7 @@ impl Http {
             budget: connection.retry_budget,
             start: Instant::now(),
             last_answer: AtomicU64::new(0),
+            skipped: Mutex::default(),
             trace: connection.trace.clone(),
         })
     }
@@ -190,6 +195,11 @@ impl Http {
     /// A fresh allowance of repetitions for one request.
     pub fn patience(&self) -> Patience<'_> {
         Patience { http: self, since: None, repeats: 0 }
+    }
+
+    /// The plugins, and fields of plugins, that the gateway said it keeps and does not execute.
+    pub fn skipped(&self) -> BTreeSet<String> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends a request once.
@@ -246,6 +256,10 @@ impl Http {
             Err(error) => return self.network(&error).map(Err),
         };
         let status = response.status();
+        if let Some(names) = response.headers().get(SKIPPED_HEADER).and_then(|names| names.to_str().ok()) {
+            let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+            skipped.extend(names.split(", ").map(str::to_owned));
+        }
         let retry_after = retry_after(response.headers());
         if status.is_redirection() {
             let to = response.headers().get(reqwest::header::LOCATION).and_then(|to| to.to_str().ok());

@@ -111,6 +111,8 @@ pub mod codes {
         UNUSED_CONFIG = "W0201" "unused-plugin-config";
         /// A reference to a secret of a vault that the files do not hold.
         UNKNOWN_VAULT = "W0202" "unknown-vault";
+        /// A plugin, or a field of one, that the built-in gateway keeps without effect.
+        NOT_EXECUTED = "W0203" "not-executed";
         /// A secret written in clear into a state file.
         CLEAR_SECRET = "W0301" "secret-in-clear";
     }

@@ -6,3 +6,7 @@
 mod entity;
 
 pub use entity::{Entity, Info, Reference, References, State, Target};
+
+/// The response header by which the built-in gateway names what is configured but not executed by it: plugins and
+/// fields (`http-log.custom_fields_by_lua`), joined by `, `.
+pub const SKIPPED_HEADER: &str = "x-foredeck-skipped-plugins";

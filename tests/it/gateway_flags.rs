@@ -284,3 +284,27 @@ fn a_gateway_without_a_database_is_reset_by_an_empty_state() {
     assert!(reset.stdout.contains("Deleted: 1"), "{reset:?}");
     assert_eq!(count(&gateway, "/services"), 0);
 }
+
+#[test]
+fn a_plugin_that_the_gateway_does_not_execute_is_told_of_by_each_run() {
+    let state = "_format_version: \"3.0\"\nplugins:\n- {name: key-auth}\n- {name: datadog}\n\
+                 - {name: file-log, config: {path: /dev/null, custom_fields_by_lua: {a: \"return 1\"}}}\n";
+    let folder = Folder::with("kong.yaml", state);
+    folder.write("fine.yaml", "_format_version: \"3.0\"\nplugins: [{name: key-auth}]\n");
+    for dbless in [false, true] {
+        let flags: &[&str] = if dbless { &["--dbless"] } else { &[] };
+        let gateway = Gateway::with(&[&["--flavor", "kong-3.10"], flags].concat());
+        let run = |line: &str| run(&gateway, &folder, &format!("{line} {}", flags.join(" "))).expect(0);
+        for command in ["diff", "sync", "sync", "diff"] {
+            let output = run(&format!("gateway {command} kong.yaml"));
+            let told = output.stderr.contains("warning[W0203]")
+                && output.stderr.contains("keeps `datadog`, `file-log.custom_fields_by_lua` and");
+            // Nobody knows before the gateway has seen them.
+            let is_first = command == "diff" && output.stdout.contains("creating");
+            assert_eq!(told, !is_first, "{command} {dbless}: {output:#?}");
+        }
+        let json = run("gateway diff kong.yaml --json-output").json();
+        assert!(json["warnings"][0].as_str().unwrap().contains("W0203"), "{json}");
+        assert!(!run("gateway sync fine.yaml").stderr.contains("W0203"));
+    }
+}

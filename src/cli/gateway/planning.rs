@@ -128,6 +128,8 @@ pub struct Planned {
     pub drift: Vec<Drift>,
     /// What is worth saying, none of it an error.
     pub warnings: Vec<Diagnostic>,
+    /// The names of the plugins that the files ask for.
+    pub plugins: BTreeSet<String>,
     /// The texts of the files.
     pub sources: SourceMap,
 }
@@ -232,7 +234,8 @@ impl Job<'_> {
             adopt: planning.adopt,
             skip: scope.skipped(&session.schemas),
         };
-        session.learn(&options.skip, &documents.plugins()).await?;
+        let plugins = documents.plugins();
+        session.learn(&options.skip, &plugins).await?;
         let mut loaded = documents.build(&session.schemas);
         // The trees are as large as the state that was made from them.
         drop(documents);
@@ -279,6 +282,7 @@ impl Job<'_> {
             drift,
             new_ids: ids.made,
             warnings: loaded.diagnostics,
+            plugins,
             sources: loaded.sources,
         })
     }

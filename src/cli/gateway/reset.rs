@@ -135,6 +135,7 @@ async fn plan(args: &Args, context: &Context, workspace: Option<&str>) -> Result
         applied,
         drift: Vec::new(),
         warnings: problems,
+        plugins: no_plugins(),
         sources: SourceMap::default(),
     })
 }

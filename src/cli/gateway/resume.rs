@@ -124,6 +124,7 @@ async fn undoing(args: &Args, journal: &Journal, context: &Context) -> Result<(V
             applied: None,
             drift: Vec::new(),
             warnings: lost,
+            plugins: no_plugins(),
             sources: SourceMap::default(),
         });
     }

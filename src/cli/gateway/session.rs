@@ -97,6 +97,17 @@ impl Session {
         Ok(self)
     }
 
+    /// What of these plugins the gateway said that it does not execute; the built-in one says so.
+    pub fn not_executed(&self, plugins: &BTreeSet<String>) -> Option<Diagnostic> {
+        let is_asked_for =
+            |name: &String| name.split('.').next().is_some_and(|plugin| plugins.contains(plugin));
+        let names: Vec<String> =
+            self.plane.skipped().into_iter().filter(is_asked_for).map(|name| format!("`{name}`")).collect();
+        let message = format!("{} keeps {} and does not execute it", self.plane.address(), names.join(", "));
+        let help = "requests pass as if it were not there; Kong executes it";
+        (!names.is_empty()).then(|| Diagnostic::warning(codes::NOT_EXECUTED, message).help(help))
+    }
+
     /// Lays the gateway's own schemas over the bundled ones: all kinds but these, and these plugins.
     pub async fn learn(
         &mut self,

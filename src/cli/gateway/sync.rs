@@ -86,7 +86,9 @@ pub async fn diff(args: &DiffArgs, context: &Context) -> Outcome {
     for part in parts {
         printer.planned(&part, several);
         results.add_workspace(&part.session);
-        results.add(part.plan, None, part.warnings, part.sources);
+        let mut problems = part.warnings;
+        problems.extend(part.session.not_executed(&part.plugins));
+        results.add(part.plan, None, problems, part.sources);
     }
     printer.finished(&results)?;
     Ok(if differs && args.non_zero_exit_code { Exit::Differences } else { Exit::Success })

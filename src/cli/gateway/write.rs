@@ -93,6 +93,7 @@ impl Run<'_> {
             complete &= outcome.complete();
             changed |= outcome.changed();
             problems.extend(output::problems(&part.plan, &outcome));
+            problems.extend(part.session.not_executed(&part.plugins));
             let fates = output::fates(&part.plan, &outcome);
             applied.extend(part.applied);
             results.add_workspace(&part.session);

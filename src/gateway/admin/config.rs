@@ -6,12 +6,12 @@ use super::declarative::{self, Failure, Options};
 use super::{Admin, Call};
 use crate::gateway::entities::{Entities, Fault};
 use crate::gateway::http::{Reply, Request};
-use crate::gateway::rest::read_body;
+use crate::gateway::rest::{naming_skipped, read_body, skipped_of};
 use crate::value::Value;
 use data_encoding::HEXLOWER;
 use http::{Method, StatusCode};
 use md5::{Digest, Md5};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use std::sync::PoisonError;
 
 /// The hash of no configuration.
@@ -58,7 +58,9 @@ impl Admin {
         match self.store.run(move |tx| declarative::load(&all, tx, config, options)).await {
             Ok(entities) => {
                 *self.config_hash.lock().unwrap_or_else(PoisonError::into_inner) = given.hash;
-                Ok(Reply::json(StatusCode::CREATED, &entities))
+                let plugins = entities.get("plugins").and_then(Json::as_object).into_iter().flatten();
+                let skipped = plugins.flat_map(|(_, row)| skipped_of(&row.clone().into())).collect();
+                Ok(naming_skipped(Reply::json(StatusCode::CREATED, &entities), skipped))
             }
             Err(Failure::Invalid(body)) => Ok(Reply::json(StatusCode::BAD_REQUEST, &body)),
             Err(Failure::Fault(fault)) => Err(fault),

@@ -1,7 +1,7 @@
 //! The plugins that the proxy executes: one file each, one line each in [`TABLE`].
 //!
 //! What does not live here: which plugins apply to a request (`proxy`), and what their configuration may say
-//! (`schema`). A plugin that has no line here is named in the response header [`SKIPPED_HEADER`], and so are fields
+//! (`schema`). A plugin that has no line here is named in the response header [`SKIPPED_HEADER`](crate::model::SKIPPED_HEADER), and so are fields
 //! that have no effect; [`skipped`] tells.
 
 mod acl;
@@ -60,9 +60,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// The response header that names what is configured but not executed here: plugins and fields, joined by `, `.
-pub const SKIPPED_HEADER: &str = "x-foredeck-skipped-plugins";
 
 /// One line of the table: a plugin that is executed.
 pub struct Entry {
@@ -133,6 +130,11 @@ pub fn skipped(name: &str, config: &Value) -> Vec<String> {
     };
     let fields = SKIPPED_FIELDS.iter().filter(|(plugin, path)| *plugin == name && is_set(path));
     fields.map(|(plugin, path)| format!("{plugin}.{path}")).collect()
+}
+
+/// Whether a plugin may have fields that have no effect here.
+pub fn has_skipped_fields(name: &str) -> bool {
+    SKIPPED_FIELDS.iter().any(|(plugin, _)| *plugin == name)
 }
 
 /// The line of this name.

@@ -5,12 +5,16 @@ use super::body::{infer_value, lua_number};
 use super::{Call, Dialect, Given, links};
 use crate::gateway::entities::{Entities, Fault, Mark, Page, Which};
 use crate::gateway::http::Reply;
-use crate::gateway::plugins::{SKIPPED_HEADER, skipped};
+use crate::gateway::plugins::{entry, has_skipped_fields, skipped};
 use crate::gateway::store::{Row, Tx};
+use crate::model::SKIPPED_HEADER;
 use crate::schema::{Kind, Type, Variants};
 use crate::value::{Exposed, Value};
 use http::{HeaderName, Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -22,8 +26,8 @@ const MAX_TAGS: usize = 5;
 /// What stays as it is in a query's value.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Answers a request about entities. `body` is that of the kind which the address writes. Whoever writes a plugin that
-/// is kept but not executed here is told so by a header.
+/// Answers a request about entities. `body` is that of the kind which the address writes. Whoever writes or lists plugins
+/// that are kept but not executed here is told so by a header.
 pub(in crate::gateway) fn answer(
     all: &Entities,
     tx: &mut Tx<'_>,
@@ -32,18 +36,52 @@ pub(in crate::gateway) fn answer(
     body: Value,
 ) -> Result<Reply, Fault> {
     let written = matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
-    let told = written && written_kind(all, address).is_ok_and(|kind| of_plugins(&kind));
+    let is_list = matches!(address, Address::Collection(_) | Address::Nested(_));
+    let listed = is_list && call.method == Method::GET;
+    let told = (written || listed) && written_kind(all, address).is_ok_and(|kind| of_plugins(&kind));
     let reply = dispatch(all, tx, address, call, body)?;
     if !told || !reply.status.is_success() {
         return Ok(reply);
     }
-    let row: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let name = row.get("name").and_then(Value::as_str).unwrap_or_default();
-    let skipped = skipped(name, &row.get("config").cloned().unwrap_or_default()).join(", ");
-    if skipped.is_empty() {
-        return Ok(reply);
+    let names = match listed {
+        true => skipped_in_list(&reply.body),
+        false => skipped_of(&serde_json::from_slice(&reply.body).unwrap_or_default()),
+    };
+    Ok(naming_skipped(reply, names))
+}
+
+/// The answer with the header that names what is not executed, if there is anything.
+pub(in crate::gateway) fn naming_skipped(reply: Reply, names: BTreeSet<String>) -> Reply {
+    if names.is_empty() {
+        return reply;
     }
-    Ok(reply.with(HeaderName::from_static(SKIPPED_HEADER), &skipped))
+    let names: Vec<String> = names.into_iter().collect();
+    reply.with(HeaderName::from_static(SKIPPED_HEADER), &names.join(", "))
+}
+
+/// What of a plugin is not executed here.
+pub(in crate::gateway) fn skipped_of(row: &Value) -> BTreeSet<String> {
+    let name = row.get("name").and_then(Value::as_str).unwrap_or_default();
+    skipped(name, &row.get("config").cloned().unwrap_or_default()).into_iter().collect()
+}
+
+/// A list is read for the names only, unless one of them may have fields without effect.
+fn skipped_in_list(text: &[u8]) -> BTreeSet<String> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    }
+    #[derive(Deserialize)]
+    struct List<T> {
+        data: Vec<T>,
+    }
+    let names = serde_json::from_slice::<List<Named<'_>>>(text).map(|list| list.data).unwrap_or_default();
+    if names.iter().any(|row| has_skipped_fields(&row.name)) {
+        let rows = serde_json::from_slice::<List<Value>>(text).map(|list| list.data).unwrap_or_default();
+        return rows.iter().flat_map(skipped_of).collect();
+    }
+    names.into_iter().filter(|row| entry(&row.name).is_none()).map(|row| row.name.into_owned()).collect()
 }
 
 fn of_plugins(kind: &Kind) -> bool {

@@ -9,7 +9,9 @@ mod body;
 mod links;
 
 pub(in crate::gateway) use address::{Address, Below, resolve, templates};
-pub(in crate::gateway) use answer::{answer, escape, is_uuid, listed, not_allowed, page_size};
+pub(in crate::gateway) use answer::{
+    answer, escape, is_uuid, listed, naming_skipped, not_allowed, page_size, skipped_of,
+};
 pub(in crate::gateway) use body::Body;
 
 use crate::gateway::entities::{Entities, Fault};
