@@ -149,6 +149,100 @@ fn an_upstream_that_breaks_the_rules_becomes_a_5xx_or_a_cut_answer() {
 }
 
 #[test]
+fn what_an_upstream_says_beyond_its_answer_reaches_no_other_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        // The connection stays open, and holds the bytes of an answer that nobody asked for.
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret",
+            );
+            open.push(stream);
+        }
+    });
+    let gateway = gateway(&Upstream { url, seen: Arc::default() }, json!({}));
+    for _ in 0..6 {
+        let answer = raw(&gateway, "GET /r HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        assert!(status(&answer) == "200" && answer.ends_with("\r\n\r\nok"), "{answer}");
+    }
+}
+
+#[test]
+fn lines_that_end_without_a_carriage_return_end_where_kong_ends_them() {
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    let answer = raw(&gateway, "GET /r HTTP/1.1\nHost: h\nX-A: 1\nConnection: close\n\n");
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(upstream.last().to_lowercase().contains("\r\nx-a: 1\r\n"), "{}", upstream.last());
+    // A body behind them is one request's, and no other request.
+    let hidden = "GET /hidden HTTP/1.1\nHost: h\n\n";
+    let length = hidden.len();
+    raw(
+        &gateway,
+        &format!("POST /r HTTP/1.1\nHost: h\nContent-Length: {length}\nConnection: close\n\n{hidden}"),
+    );
+    assert!(upstream.seen.lock().unwrap().iter().all(|seen| !seen.starts_with("GET /hidden")));
+}
+
+#[test]
+fn clients_that_break_off_or_do_not_read_harm_nobody_else() {
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    let connect = || TcpStream::connect(gateway.proxy.trim_start_matches("http://")).unwrap();
+    for begun in [
+        "GET /r HTTP/1.1\r\nHo",
+        "POST /r HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc",
+        "POST /r HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        "POST /r HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ] {
+        connect().write_all(begun.as_bytes()).unwrap();
+    }
+    // One that writes byte by byte is served like the others, and meanwhile these are, too.
+    let mut slow = connect();
+    slow.set_nodelay(true).unwrap();
+    for byte in "POST /r HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc".bytes() {
+        slow.write_all(&[byte]).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let deaf: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut deaf = connect();
+            deaf.write_all("GET /r HTTP/1.1\r\nHost: h\r\n\r\n".repeat(50).as_bytes()).unwrap();
+            deaf
+        })
+        .collect();
+    for _ in 0..10 {
+        assert_eq!(http("GET", &format!("{}/r", gateway.proxy), &[], &Json::Null).text, "ok");
+    }
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert_eq!(status(&answer), "200", "{answer}");
+    drop(deaf);
+}
+
+#[test]
+fn bodies_that_are_not_what_a_plugin_reads_are_refused() {
+    let upstream = Upstream::answering(OK);
+    let gateway = gateway(&upstream, json!({}));
+    let model = json!({"provider": "openai", "name": "m", "options": {"upstream_url": upstream.url}});
+    plugin(&gateway, &json!({"name": "ai-proxy", "config": {"route_type": "llm/v1/chat", "model": model}}));
+    let deep = format!("{{\"messages\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    for body in ["{broken", "[]", "\"text\"", "{\"messages\":[]}", "\u{0}\u{1}", &deep] {
+        let head = format!(
+            "POST /r HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: {}",
+            body.len()
+        );
+        let answer = raw(&gateway, &format!("{head}\r\nConnection: close\r\n\r\n{body}"));
+        assert_eq!(status(&answer), "400", "{body:.40}: {answer}");
+    }
+    assert_eq!(upstream.last(), "");
+}
+
+#[test]
 fn a_change_counts_for_the_next_request() {
     let upstream = Upstream::answering(OK);
     let gateway = gateway(&upstream, json!({}));
