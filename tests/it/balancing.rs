@@ -5,10 +5,11 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-/// A target that answers every request with this status and its name, after a while.
-fn target(name: &'static str, status: u16, delay: Duration) -> String {
+/// A target that answers every request with this status and its name.
+fn target(name: &'static str, status: u16) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -16,7 +17,6 @@ fn target(name: &'static str, status: u16, delay: Duration) -> String {
             let Ok(mut stream) = stream else { return };
             std::thread::spawn(move || {
                 let _ = stream.read(&mut [0; 65_536]);
-                std::thread::sleep(delay);
                 let length = name.len();
                 let answer = format!(
                     "HTTP/1.1 {status} Told\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{name}"
@@ -63,16 +63,14 @@ fn counts(of: &[(&str, usize)]) -> BTreeMap<String, usize> {
 
 #[test]
 fn rounds_go_by_weight() {
-    let at_once = Duration::ZERO;
-    let (a, b, c) = (target("a", 200, at_once), target("b", 200, at_once), target("c", 200, at_once));
+    let (a, b, c) = (target("a", 200), target("b", 200), target("c", 200));
     let gateway = gateway(&json!({}), &[(&a, 30), (&b, 10), (&c, 0)]);
     assert_eq!(counted((0..8).map(|_| get(&gateway, "/", &[]))), counts(&[("a", 6), ("b", 2)]));
 }
 
 #[test]
 fn what_is_hashed_alike_goes_to_one_target() {
-    let at_once = Duration::ZERO;
-    let (a, b) = (target("a", 200, at_once), target("b", 200, at_once));
+    let (a, b) = (target("a", 200), target("b", 200));
     let by = |settings: Json| gateway(&settings, &[(&a, 100), (&b, 100)]);
     let hashed = |settings: &Json| {
         let mut all = json!({"algorithm": "consistent-hashing"});
@@ -95,31 +93,55 @@ fn what_is_hashed_alike_goes_to_one_target() {
     assert!((0..16).all(|n| of(&n.to_string()) == of(&n.to_string())));
 }
 
+/// A target that tells of every request and answers it when it may.
+fn held(name: &'static str, arrivals: &Sender<(&'static str, Sender<()>)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let arrivals = arrivals.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let arrivals = arrivals.clone();
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 65_536]);
+                let (release, released) = channel();
+                let _ = arrivals.send((name, release));
+                let _ = released.recv();
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{name}");
+                let _ = stream.write_all(answer.as_bytes());
+            });
+        }
+    });
+    address
+}
+
 #[test]
 fn the_target_with_the_fewest_connections_is_next() {
-    let (slow, quick) =
-        (target("slow", 200, Duration::from_millis(700)), target("quick", 200, Duration::ZERO));
-    let gateway = gateway(&json!({"algorithm": "least-connections"}), &[(&slow, 100), (&quick, 100)]);
-    let answers: BTreeMap<String, usize> = std::thread::scope(|scope| {
-        let waiting: Vec<_> = (0..2)
-            .map(|_| {
-                let thread = scope.spawn(|| get(&gateway, "/", &[]));
-                std::thread::sleep(Duration::from_millis(100));
-                thread
-            })
-            .collect();
-        // One of the two waits for the slow target; until it is done, all others go to the quick one.
-        let more = counted((0..3).map(|_| get(&gateway, "/", &[])));
-        assert_eq!(more, counts(&[("quick", 3)]));
-        counted(waiting.into_iter().map(|thread| thread.join().unwrap()))
+    let (sender, arrivals) = channel();
+    let (a, b) = (held("a", &sender), held("b", &sender));
+    let gateway = gateway(&json!({"algorithm": "least-connections"}), &[(&a, 100), (&b, 100)]);
+    let arrival = || arrivals.recv_timeout(Duration::from_secs(20)).unwrap();
+    std::thread::scope(|scope| {
+        let ask = || scope.spawn(|| get(&gateway, "/", &[]).text);
+        let first = ask();
+        let (busy, release) = arrival();
+        // As long as one target has a request, all others go to the other one.
+        for _ in 0..4 {
+            let next = ask();
+            let (free, release) = arrival();
+            assert_ne!(free, busy);
+            release.send(()).unwrap();
+            assert_eq!(next.join().unwrap(), free);
+        }
+        release.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), busy);
     });
-    assert_eq!(answers, counts(&[("quick", 1), ("slow", 1)]));
 }
 
 #[test]
 fn a_target_that_fails_is_left_out_until_it_is_said_to_be_healthy() {
-    let at_once = Duration::ZERO;
-    let (good, bad) = (target("good", 200, at_once), target("bad", 500, at_once));
+    let (good, bad) = (target("good", 200), target("bad", 500));
     let checks =
         json!({"healthchecks": {"passive": {"unhealthy": {"http_failures": 2, "http_statuses": [500]}}}});
     let gateway = gateway(&checks, &[(&good, 100), (&bad, 100)]);

@@ -103,8 +103,10 @@ impl Session {
             |name: &String| name.split('.').next().is_some_and(|plugin| plugins.contains(plugin));
         let names: Vec<String> =
             self.plane.skipped().into_iter().filter(is_asked_for).map(|name| format!("`{name}`")).collect();
-        let message = format!("{} keeps {} and does not execute it", self.plane.address(), names.join(", "));
-        let help = "requests pass as if it were not there; Kong executes it";
+        let them = if names.len() == 1 { "it" } else { "them" };
+        let message =
+            format!("{} keeps {} and does not execute {them}", self.plane.address(), names.join(", "));
+        let help = "requests pass without; Kong executes what is configured";
         (!names.is_empty()).then(|| Diagnostic::warning(codes::NOT_EXECUTED, message).help(help))
     }
 
