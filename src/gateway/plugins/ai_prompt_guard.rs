@@ -73,8 +73,11 @@ impl Plugin for Guard {
 impl Guard {
     /// What is checked: the last message first. `None` for what is no prompt.
     fn prompts(&self, members: &Map) -> Option<String> {
-        let Some(messages) = members.get("messages").and_then(Json::as_array) else {
-            return members.get("prompt").and_then(Json::as_str).map(str::to_owned);
+        let messages = match members.get("messages") {
+            Some(Json::Array(messages)) => messages.as_slice(),
+            // an object has no messages to check, whatever stands beside it
+            Some(Json::Object(_)) => &[],
+            _ => return members.get("prompt").and_then(Json::as_str).map(str::to_owned),
         };
         let mut prompts = String::new();
         for message in messages.iter().rev() {
@@ -160,5 +163,7 @@ mod tests {
         assert!(!passes(&guard("hornets", "", false, false), chat()));
         assert!(passes(&guard("", "x", false, false), json!({"prompt": "bees"})));
         assert!(!passes(&guard("", "x", false, false), json!({})));
+        assert!(passes(&guard("", "x", false, false), json!({"messages": {}})));
+        assert!(!passes(&guard("bees", "", false, false), json!({"messages": {}, "prompt": "bees"})));
     }
 }

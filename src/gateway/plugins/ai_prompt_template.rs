@@ -69,10 +69,11 @@ impl Plugin for Template {
 impl Template {
     /// The request that a template makes; `None` for one that names no template and may go on.
     fn request(&self, body: &Json) -> Result<Option<String>, String> {
-        if !body.is_object() {
+        if !(body.is_object() || body.is_array()) {
             return Err("this LLM route only supports application/json requests".into());
         }
-        let member = |key: &str| body.get(key).filter(|value| !value.is_null());
+        // null counts as given, false does not
+        let member = |key: &str| body.get(key).filter(|value| **value != Json::Bool(false));
         let reference = match (member("messages"), member("prompt")) {
             (Some(_), Some(_)) => {
                 return Err("cannot run 'messages' and 'prompt' templates at the same time".into());
@@ -94,14 +95,18 @@ impl Template {
         };
         let template = self.templates.iter().find(|(known, _)| known == name);
         let (_, template) = template.ok_or_else(|| format!("could not find template name [{name}]"))?;
-        render(template, body.get("properties").filter(|properties| !properties.is_null())).map(Some)
+        render(template, body.get("properties")).map(Some)
     }
 }
 
 /// A template with its placeholders replaced, each value escaped to stand inside a JSON text.
 fn render(template: &str, properties: Option<&Json>) -> Result<String, String> {
-    let empty = json!({});
-    let properties = properties.unwrap_or(&empty).as_object().ok_or("properties must be an object")?;
+    let none = serde_json::Map::new();
+    let properties = match properties {
+        None | Some(Json::Bool(false)) => &none,
+        Some(Json::Array(items)) if items.is_empty() => &none,
+        Some(properties) => properties.as_object().ok_or("properties must be an object")?,
+    };
     for value in properties.values() {
         let kind = match value {
             Json::String(_) => continue,
@@ -151,6 +156,38 @@ mod tests {
         assert_eq!(back, json!({"a": "x \"}], \\ \n y"}));
         let quoted = render(r#"{"a":"{{v}}"}"#, Some(&json!({"v": "\"quoted\""})));
         assert_eq!(quoted.as_deref(), Ok(r#"{"a":"\"quoted\""}"#));
+    }
+
+    #[test]
+    fn null_is_a_value_that_was_given() {
+        let plugin = Template {
+            templates: vec![("known".into(), r#"{"a": "b"}"#.into())],
+            others_allowed: false,
+            logs: false,
+            dialect: &llm::KONG_3_14,
+            limit: 0,
+        };
+        let call = "{template://known}";
+        let rendered = Ok(Some(r#"{"a": "b"}"#.to_owned()));
+        let refused = |message: &str| Err(message.to_owned());
+        let both = refused("cannot run 'messages' and 'prompt' templates at the same time");
+        let formats =
+            refused("only 'llm/v1/chat' and 'llm/v1/completions' formats are supported for templating");
+        let properties = refused("properties must be an object");
+        for (body, expected) in [
+            (json!({"messages": null, "prompt": call}), both),
+            (json!({"messages": false, "prompt": call}), rendered.clone()),
+            (json!({"messages": null}), refused("this LLM route only supports templated requests")),
+            (json!([]), formats.clone()),
+            (json!({"messages": false}), formats),
+            (json!("text"), refused("this LLM route only supports application/json requests")),
+            (json!({"messages": call, "properties": null}), properties.clone()),
+            (json!({"messages": call, "properties": ["a"]}), properties),
+            (json!({"messages": call, "properties": []}), rendered.clone()),
+            (json!({"messages": call, "properties": false}), rendered),
+        ] {
+            assert_eq!(plugin.request(&body), expected, "{body}");
+        }
     }
 
     #[test]
