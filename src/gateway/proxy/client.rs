@@ -5,6 +5,7 @@
 use super::body::{Body, BodyError};
 use super::context::{ForwardError, Limits};
 use super::http1::{Fault, Http1};
+use super::patience::{Patience, Progress};
 use super::tls::UpstreamTls;
 use super::upgrade::Switched;
 use super::wire::Wire;
@@ -15,15 +16,13 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -222,7 +221,7 @@ async fn exchange_http1(
             }
             return Ok(answer(shelf, head, Source::Http1(wire), patience));
         }
-        Some(Err(Fault::Request(error))) => ForwardError::Body(error),
+        Some(Err(Fault::Sent(error))) => ForwardError::Body(error),
         Some(Err(fault)) => ForwardError::Invalid { target: target(), reason: fault.to_string() },
         None => ForwardError::TimedOut { target: target() },
     };
@@ -272,106 +271,6 @@ fn answer(
     patience.stop();
     let answer = Answer { source: Some(source), shelf: Arc::clone(shelf), patience, broken: None };
     Response::from_parts(head, Body::stream(answer))
-}
-
-/// How far a request's streamed body has got.
-#[derive(Clone)]
-struct Progress(Arc<AtomicU64>);
-
-impl Progress {
-    /// Watches the body of a request, if it is streamed.
-    fn of(request: &mut Request<Body>) -> Option<Self> {
-        if !matches!(request.body(), Body::Stream(_)) {
-            return None;
-        }
-        let progress = Progress(Arc::default());
-        let body = std::mem::take(request.body_mut());
-        *request.body_mut() = Body::stream(Watched { body, progress: progress.clone() });
-        Some(progress)
-    }
-}
-
-/// A body that tells of each part that was asked for.
-struct Watched {
-    body: Body,
-    progress: Progress,
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready() {
-            self.progress.0.fetch_add(1, Ordering::Relaxed);
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Waits for the other side as long as its limit, and from the beginning again while a body is still being sent to it.
-/// It stays with its connection, so that the timer need not be set anew for each exchange: it goes off when an earlier
-/// wait would have been over, and then goes on for the rest of this one.
-#[derive(Default)]
-struct Patience {
-    limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// When the wait of the moment is over.
-    until: Option<Instant>,
-    progress: Option<Progress>,
-}
-
-impl Patience {
-    fn begin(&mut self, limit: Duration, progress: Option<Progress>) {
-        (self.limit, self.until, self.progress) = (limit, None, progress);
-    }
-
-    /// What is waited for, or `None` when the wait is over before.
-    async fn wait<T>(&mut self, mut awaited: impl FnMut(&mut TaskContext<'_>) -> Poll<T>) -> Option<T> {
-        poll_fn(|cx| match awaited(cx) {
-            Poll::Ready(awaited) => Poll::Ready(Some(awaited)),
-            Poll::Pending => self.poll(cx).map(|()| None),
-        })
-        .await
-    }
-
-    /// Ready when it is over.
-    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let mut until = *self.until.get_or_insert_with(|| Instant::now() + self.limit);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if timer.deadline() > until {
-            timer.as_mut().reset(until);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            if timer.deadline() >= until {
-                let sent = self.progress.as_ref();
-                if sent.is_none_or(|Progress(count)| count.swap(0, Ordering::Relaxed) == 0) {
-                    return Poll::Ready(());
-                }
-                until = Instant::now() + self.limit;
-                self.until = Some(until);
-            }
-            timer.as_mut().reset(until);
-        }
-        Poll::Pending
-    }
-
-    /// Begins anew at the next wait.
-    fn stop(&mut self) {
-        self.until = None;
-    }
 }
 
 /// A request that got no answer.

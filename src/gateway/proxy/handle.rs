@@ -11,13 +11,11 @@ use super::paths::{self, Join};
 use super::respond::respond;
 use super::router::{Found, Question};
 use super::snapshot::{Configuration, RoutePlan, Snapshot};
-use super::upgrade::Upgrade;
 use super::{Plugins, errors, rules};
 use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::plugins::{Failure, Flow};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -31,17 +29,16 @@ impl Proxy {
         &self,
         connection: &Connection,
         client: &Client,
-        mut request: Request<Incoming>,
+        request: Request<Body>,
     ) -> Response<Body> {
         let started = Instant::now();
-        let upgrade = Upgrade::asked(&mut request);
         let configuration = match self.fresh_configuration() {
             Some(configuration) => configuration,
             // Rare and large: kept out of the future of every request.
             None => Box::pin(self.configuration()).await,
         };
         match self.receive(&configuration, connection, client, request, started) {
-            Arrived::OnRoute(plan, context) => self.run(client, &plan, context, upgrade).await,
+            Arrived::OnRoute(plan, context) => self.run(client, &plan, context).await,
             Arrived::Astray(context) => {
                 let answer = context.error(StatusCode::NOT_FOUND, "no Route matched with those values");
                 self.refuse(context, answer).await
@@ -61,7 +58,7 @@ impl Proxy {
         configuration: &Configuration,
         connection: &Connection,
         client: &Client,
-        request: Request<Incoming>,
+        request: Request<Body>,
         started: Instant,
     ) -> Arrived {
         let (head, body) = request.into_parts();
@@ -121,13 +118,7 @@ impl Proxy {
     }
 
     /// The way of a request whose route is known.
-    async fn run(
-        &self,
-        client: &Client,
-        plan: &RoutePlan,
-        mut context: Box<Context>,
-        upgrade: Option<Upgrade>,
-    ) -> Response<Body> {
+    async fn run(&self, client: &Client, plan: &RoutePlan, mut context: Box<Context>) -> Response<Body> {
         if let Some(refusal) = refusal(plan, &context) {
             return respond(self, context, Plugins::new(), refusal).await;
         }
@@ -143,12 +134,10 @@ impl Proxy {
                     let upgraded = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
                     let trailers = headers::takes_trailers(&context.inbound.headers);
                     headers::inbound(answer.headers_mut(), upgraded, trailers);
-                    match upgrade {
-                        Some(upgrade) if upgraded => upgrade.connect(&mut answer),
-                        _ if upgraded => answer = bad_gateway(&context),
-                        _ => {}
+                    match upgraded && !takes_upgrade(&context.inbound) {
+                        true => bad_gateway(&context),
+                        false => answer,
                     }
-                    answer
                 }
                 Err(failure) => errors::forward_error(&context.inbound.headers, failure, &context.request_id),
             },
@@ -345,16 +334,26 @@ fn request_id() -> Box<str> {
     Box::from(&*uuid::Uuid::from_u128(rand::random()).as_simple().encode_lower(&mut digits))
 }
 
-fn client_body(incoming: Incoming, idle: Duration, read: &Arc<AtomicU64>) -> Body {
-    if http_body::Body::is_end_stream(&incoming) {
-        return Body::Empty;
+/// Whether a client may be answered that its connection belongs to another protocol from now on.
+fn takes_upgrade(inbound: &Inbound) -> bool {
+    inbound.version == Version::HTTP_11 && headers::is_websocket(&inbound.headers)
+}
+
+/// Counts a client's body.
+fn client_body(body: Body, idle: Duration, read: &Arc<AtomicU64>) -> Body {
+    match body {
+        Body::Stream(_) => Body::stream(ClientBody { body, idle, timer: None, read: Arc::clone(read) }),
+        Body::Full(data) => {
+            read.store(data.len() as u64, Ordering::Relaxed);
+            Body::Full(data)
+        }
+        Body::Empty => Body::Empty,
     }
-    Body::stream(ClientBody { incoming, idle, timer: None, read: Arc::clone(read) })
 }
 
 /// A client's body: counts, and fails when nothing comes for too long.
 struct ClientBody {
-    incoming: Incoming,
+    body: Body,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     read: Arc<AtomicU64>,
@@ -368,7 +367,7 @@ impl http_body::Body for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.timer = None;
                 if let Some(Ok(frame)) = &frame
@@ -376,7 +375,7 @@ impl http_body::Body for ClientBody {
                 {
                     self.read.fetch_add(data.len() as u64, Ordering::Relaxed);
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+                Poll::Ready(frame)
             }
             Poll::Pending => {
                 let idle = self.idle;
@@ -387,10 +386,10 @@ impl http_body::Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.incoming.size_hint()
+        self.body.size_hint()
     }
 }

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, SERVER, VIA};
 use http::{Method, Response, StatusCode, response};
 use http_body::{Frame, SizeHint};
-use hyper::ext::ReasonPhrase;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -156,10 +155,6 @@ fn finish_head(proxy: &Proxy, context: &Context, plugins: &Plugins, head: &mut r
     } else {
         head.headers.insert(RESPONSE_LATENCY, millis(started, Instant::now()));
         head.headers.insert(SERVER, proxy.server.clone());
-    }
-    if head.status.canonical_reason().is_none() && head.extensions.get::<ReasonPhrase>().is_none() {
-        // The library would write a word of its own.
-        head.extensions.insert(ReasonPhrase::from_static(b""));
     }
     if let Ok(id) = HeaderValue::from_str(&context.request_id) {
         head.headers.insert(headers::REQUEST_ID, id);

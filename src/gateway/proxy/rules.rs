@@ -1,8 +1,8 @@
 //! What Kong's server asks of a request's head before a route is looked for.
 //!
-//! What does not live here: what is wrong with the bytes of a head (`guard`).
+//! What does not live here: what is wrong with the bytes of a head (`http1::server`).
 
-use super::guard;
+use super::http1::server::Refused;
 use http::header::{
     AUTHORIZATION, CONTENT_RANGE, EXPECT, HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     IF_RANGE, IF_UNMODIFIED_SINCE,
@@ -26,8 +26,8 @@ const ONCE: [HeaderName; 8] = [
 /// # Errors
 /// The status of the answer to a request that breaks a rule.
 pub fn host(head: &request::Parts) -> Result<Box<str>, StatusCode> {
-    if let Some(status) = guard::fault(head) {
-        return Err(status);
+    if let Some(Refused(status)) = head.extensions.get() {
+        return Err(*status);
     }
     let headers = &head.headers;
     let repeated = || ONCE.iter().any(|name| headers.get_all(name).iter().nth(1).is_some());

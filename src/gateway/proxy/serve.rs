@@ -1,17 +1,22 @@
 //! Accepting connections and serving them on threads of their own, one runtime a thread: a client's connection and
 //! the upstream's that serves it never change threads.
 
+use super::body::{Body, BodyError};
 use super::certificates;
 use super::client::Client;
 use super::connection::Connection;
-use super::guard::Guarded;
+use super::http1::server::{self, Http2};
 use super::live::Proxy;
 use crate::diagnostics::{Diagnostic, codes};
+use http::Request;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io::Cursor;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,14 +24,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How much of a request is read before it is made sense of, in bytes.
-const LARGEST_READ: usize = 64 * 1024;
 /// How long requests may go on once the proxy stops.
 const DRAIN: Duration = Duration::from_millis(700);
 /// How many connections may wait for a thread.
@@ -111,7 +115,6 @@ impl Workers {
 struct Worker {
     proxy: Arc<Proxy>,
     client: Client,
-    server: auto::Builder<TokioExecutor>,
     stop: Stop,
 }
 
@@ -122,13 +125,7 @@ async fn work(
     local: SocketAddr,
     shutdown: CancellationToken,
 ) {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(proxy.options.client_timeout)
-        .max_buf_size(LARGEST_READ);
-    let worker = Arc::new(Worker { proxy, client: Client::default(), server, stop: Stop::default() });
+    let worker = Arc::new(Worker { proxy, client: Client::default(), stop: Stop::default() });
     let open = TaskTracker::new();
     loop {
         let next = tokio::select! {
@@ -176,6 +173,10 @@ impl Stop {
         self.waiting.notify_waiters();
     }
 
+    fn is_now(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
     /// Goes on with something until it is over, or until the stop.
     async fn or<F: Future>(&self, mut going: Pin<&mut F>) -> Option<F::Output> {
         let mut told = std::pin::pin!(self.waiting.notified());
@@ -189,7 +190,7 @@ impl Stop {
                 waits = true;
                 let _ = told.as_mut().poll(cx);
             }
-            if self.stopped.load(Ordering::Acquire) { Poll::Ready(None) } else { Poll::Pending }
+            if self.is_now() { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
     }
@@ -201,20 +202,47 @@ where
 {
     // Shared by the requests of one connection, which is served by one thread.
     let shared = Arc::new((Arc::clone(&worker), connection));
-    let service = service_fn(move |request| {
+    let handle = move |request| {
         let shared = Arc::clone(&shared);
         // In a box that is gone with the head of the answer: a stream may go on for long.
         Box::pin(async move {
             let (worker, connection) = &*shared;
-            Ok::<_, Infallible>(worker.proxy.handle(connection, &worker.client, request).await)
+            worker.proxy.handle(connection, &worker.client, request).await
         })
-    });
-    let serving = worker.server.serve_connection_with_upgrades(TokioIo::new(Guarded::new(stream)), service);
-    tokio::pin!(serving);
-    // What breaks a connection concerns nobody else: the client sees it.
-    if worker.stop.or(serving.as_mut()).await.is_some() {
-        return;
+    };
+    let idle = worker.proxy.options.client_timeout;
+    let mut serving = std::pin::pin!(server::serve(stream, idle, || worker.stop.is_now(), &handle));
+    let ended = match worker.stop.or(serving.as_mut()).await {
+        Some(ended) => ended,
+        // It looks for itself what that means.
+        None => serving.await,
+    };
+    if let Some(http2) = ended {
+        // Rare and large: kept out of the future of every connection.
+        Box::pin(converse_http2(http2, &worker.stop, &handle)).await;
     }
-    serving.as_mut().graceful_shutdown();
-    let _ = serving.await;
+}
+
+async fn converse_http2<F>(connection: Http2, stop: &Stop, handle: &impl Fn(Request<Body>) -> F)
+where
+    F: Future<Output = http::Response<Body>> + Send + 'static,
+{
+    let Http2(stream, read) = connection;
+    let (reading, writing) = tokio::io::split(stream);
+    let stream = tokio::io::join(Cursor::new(read).chain(reading), writing);
+    let service = service_fn(|request: Request<Incoming>| {
+        let answering = handle(request.map(|body| match http_body::Body::is_end_stream(&body) {
+            true => Body::Empty,
+            false => Body::stream(body.map_err(BodyError::from)),
+        }));
+        async { Ok::<_, Infallible>(answering.await) }
+    });
+    let mut serving = std::pin::pin!(
+        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service)
+    );
+    // What breaks a connection concerns nobody else: the client sees it.
+    if stop.or(serving.as_mut()).await.is_none() {
+        serving.as_mut().graceful_shutdown();
+        let _ = serving.await;
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::gateway::proxy::body::BodyError;
 use http::HeaderMap;
 use http_body_util::StreamBody;
 use std::future::poll_fn;
@@ -142,10 +143,10 @@ async fn answers_that_break_the_rules_are_refused() {
         ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "no transfer codings"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "abc then the connection was closed"),
         (&format!("{chunks}3\r\nabc\r\n"), "abc then the connection was closed"),
-        (&format!("{chunks}3\r\nabcd"), "abc then the answer breaks"),
-        (&format!("{chunks}3\r\nabc\r\n\r\n"), "abc then the answer breaks"),
-        (&format!("{chunks}3\r\nabc\r\n-1\r\n"), "abc then the answer breaks"),
-        (&format!("{chunks}3\r\nabc\r\nFFFFFFFFFFFFFFFFF\r\n"), "abc then the answer breaks"),
+        (&format!("{chunks}3\r\nabcd"), "abc then the message breaks"),
+        (&format!("{chunks}3\r\nabc\r\n\r\n"), "abc then the message breaks"),
+        (&format!("{chunks}3\r\nabc\r\n-1\r\n"), "abc then the message breaks"),
+        (&format!("{chunks}3\r\nabc\r\nFFFFFFFFFFFFFFFFF\r\n"), "abc then the message breaks"),
         (&format!("{chunks}3\nabc\n0\n\n"), "size of a chunk"),
         (&format!("{chunks}0\r\nno trailer\r\n\r\n"), "trailers cannot be read"),
         (&format!("{chunks}1;{}", "x".repeat(5000)), "size of a chunk"),
