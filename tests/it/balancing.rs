@@ -1,31 +1,26 @@
 //! Which target of an upstream takes a request: by weight, by hash, by load, and by health.
 
-use crate::support::{Answer, Folder, Gateway, http};
+use crate::support::{Answer, Folder, Gateway, http, listen};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 /// A target that answers every request with this status and its name.
 fn target(name: &'static str, status: u16) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            std::thread::spawn(move || {
-                let _ = stream.read(&mut [0; 65_536]);
-                let length = name.len();
-                let answer = format!(
-                    "HTTP/1.1 {status} Told\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{name}"
-                );
-                let _ = stream.write_all(answer.as_bytes());
-            });
-        }
-    });
-    address
+    let answering = move |mut stream: TcpStream| {
+        let _ = stream.read(&mut [0; 65_536]);
+        answer(&mut stream, name, status);
+    };
+    listen(answering).to_string()
+}
+
+fn answer(stream: &mut TcpStream, name: &str, status: u16) {
+    let length = name.len();
+    let head = format!("HTTP/1.1 {status} Told\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all((head + name).as_bytes());
 }
 
 /// A gateway with this upstream behind `/`.
@@ -95,25 +90,15 @@ fn what_is_hashed_alike_goes_to_one_target() {
 
 /// A target that tells of every request and answers it when it may.
 fn held(name: &'static str, arrivals: &Sender<(&'static str, Sender<()>)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let arrivals = arrivals.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let arrivals = arrivals.clone();
-            std::thread::spawn(move || {
-                let _ = stream.read(&mut [0; 65_536]);
-                let (release, released) = channel();
-                let _ = arrivals.send((name, release));
-                let _ = released.recv();
-                let answer =
-                    format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{name}");
-                let _ = stream.write_all(answer.as_bytes());
-            });
-        }
-    });
-    address
+    let answering = move |mut stream: TcpStream| {
+        let _ = stream.read(&mut [0; 65_536]);
+        let (release, released) = channel();
+        let _ = arrivals.send((name, release));
+        let _ = released.recv();
+        answer(&mut stream, name, 200);
+    };
+    listen(answering).to_string()
 }
 
 #[test]

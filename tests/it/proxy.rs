@@ -1,6 +1,6 @@
 //! The proxy against clients and upstreams that break the rules, and what it does of the usual.
 
-use crate::support::{Gateway, http, redis_server};
+use crate::support::{Gateway, http, listen, redis_server};
 use serde_json::{Value as Json, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,26 +15,18 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn answering(answer: &'static [u8]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { return };
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || {
-                    let mut buffer = [0; 65_536];
-                    let read = stream.read(&mut buffer).unwrap_or(0);
-                    kept.lock().unwrap().push(String::from_utf8_lossy(&buffer[..read]).into_owned());
-                    let _ = stream.write_all(answer);
-                    if answer.is_empty() {
-                        std::thread::sleep(Duration::from_secs(5));
-                    }
-                });
+        let address = listen(move |mut stream| {
+            let mut buffer = [0; 65_536];
+            let read = stream.read(&mut buffer).unwrap_or(0);
+            kept.lock().unwrap().push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+            let _ = stream.write_all(answer);
+            if answer.is_empty() {
+                std::thread::sleep(Duration::from_secs(5));
             }
         });
-        Upstream { url, seen }
+        Upstream { url: format!("http://{address}"), seen }
     }
 
     /// The last request.
@@ -277,7 +269,7 @@ fn requests_are_logged_without_their_credentials() {
     let file = folder.path().join("log.jsonl");
     plugin(&gateway, &json!({"name": "file-log", "config": {"path": file}}));
     let headers = [("authorization", "Bearer hush-hush"), ("x-app", "one")];
-    http("GET", &format!("{}/r?q=1", gateway.proxy), &headers, &Json::Null);
+    http("GET", &format!("{}/r?q=1&q=2&flag", gateway.proxy), &headers, &Json::Null);
     let started = std::time::Instant::now();
     let text = loop {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
@@ -288,7 +280,11 @@ fn requests_are_logged_without_their_credentials() {
     };
     assert!(!text.contains("hush"), "{text}");
     let entry: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    assert_eq!(entry["request"]["uri"], "/r?q=1");
+    assert_eq!(entry["request"]["uri"], "/r?q=1&q=2&flag");
+    assert_eq!(entry["request"]["querystring"], json!({"q": ["1", "2"], "flag": true}));
+    assert!(entry["request"]["size"].as_u64().unwrap() > 60, "{entry}");
+    assert_eq!((&entry["source"], &entry["upstream_status"]), (&json!("upstream"), &json!("200")));
+    assert!(entry["tries"][0]["balancer_start"].as_u64() >= entry["started_at"].as_u64());
     assert_eq!(entry["request"]["headers"]["x-app"], "one");
     assert_eq!(entry["response"]["status"], 200);
     assert_eq!(entry["route"]["name"], "r");

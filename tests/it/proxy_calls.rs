@@ -1,14 +1,14 @@
 //! What the proxy does with requests. Each file of `tests/calls` holds a state and the requests that are sent one after
 //! the other; the snapshot beside this file shows, for each, what the upstream got and what the client got.
 
-use crate::support::{Folder, Gateway};
+use crate::support::{Folder, Gateway, listen};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,9 +58,6 @@ struct Request {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     body: String,
-    /// Milliseconds to wait before.
-    #[serde(default)]
-    after: u64,
 }
 
 /// Headers that say nothing of what a plugin did.
@@ -89,8 +86,6 @@ struct Upstream {
 
 impl Upstream {
     fn start(answer: &Answer) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let mut text = format!(
             "HTTP/1.1 {} Told\r\nContent-Length: {}\r\nConnection: close\r\n",
@@ -102,15 +97,12 @@ impl Upstream {
         }
         text.push_str(&format!("\r\n{}", answer.body));
         let kept = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { return };
-                let message = read(&mut stream, false);
-                kept.lock().unwrap().push(message);
-                let _ = stream.write_all(text.as_bytes());
-            }
+        let address = listen(move |mut stream| {
+            let message = read(&mut stream, false);
+            kept.lock().unwrap().push(message);
+            let _ = stream.write_all(text.as_bytes());
         });
-        Upstream { port, seen }
+        Upstream { port: address.port(), seen }
     }
 
     fn take(&self) -> Option<String> {
@@ -225,11 +217,8 @@ fn report(name: &str) -> String {
     for call in case.calls {
         let request = match call {
             Call::Whole(request) => request,
-            Call::Line(send) => {
-                Request { send, host: None, headers: BTreeMap::new(), body: String::new(), after: 0 }
-            }
+            Call::Line(send) => Request { send, host: None, headers: BTreeMap::new(), body: String::new() },
         };
-        std::thread::sleep(Duration::from_millis(request.after));
         let answer = send(&gateway, &request);
         let _ = write!(out, "{}", request.send);
         if let Some(host) = &request.host {

@@ -26,11 +26,6 @@ fn post(gateway: &Gateway, path: &str, body: &Json) -> Json {
     answer.json()
 }
 
-fn count(gateway: &Gateway, kind: &str) -> usize {
-    let list = http("GET", &format!("{}/{kind}", gateway.admin), &[], &Json::Null).json();
-    list["data"].as_array().unwrap().len()
-}
-
 #[track_caller]
 fn is_conflict(output: Output, words: &str) {
     assert!(
@@ -52,13 +47,13 @@ fn a_parent_does_not_take_the_children_of_others_along() {
     post(&gateway, "/services/shop/routes", &json!({"name": "r", "paths": ["/x"]}));
     is_conflict(gateway.run(&folder, &sync, &[]), "route r");
     assert_eq!(
-        (count(&gateway, "consumers"), count(&gateway, "services"), count(&gateway, "key-auths")),
+        (gateway.count("/consumers"), gateway.count("/services"), gateway.count("/key-auths")),
         (1, 1, 1)
     );
     http("DELETE", &format!("{}/routes/r", gateway.admin), &[], &Json::Null);
     http("DELETE", &format!("{}/consumers/ann/key-auth/theirs", gateway.admin), &[], &Json::Null);
     gateway.run(&folder, &sync, &[]).expect(0);
-    assert_eq!((count(&gateway, "consumers"), count(&gateway, "services")), (0, 0));
+    assert_eq!((gateway.count("/consumers"), gateway.count("/services")), (0, 0));
 }
 
 #[test]
@@ -70,9 +65,9 @@ fn a_conflict_names_the_place_and_the_owner_and_nothing_is_written() {
     let refused = gateway.run(&folder, &["gateway", "sync", "more.yaml"], &[]);
     assert!(refused.stderr.contains("more.yaml:4:"), "{}", refused.stderr);
     is_conflict(refused, "belongs to the tags theirs");
-    assert_eq!(count(&gateway, "consumers"), 2);
+    assert_eq!(gateway.count("/consumers"), 2);
     gateway.run(&folder, &["gateway", "sync", "more.yaml", "--adopt"], &[]).expect(0);
-    assert_eq!(count(&gateway, "consumers"), 3);
+    assert_eq!(gateway.count("/consumers"), 3);
     gateway.run(&folder, &["gateway", "diff", "more.yaml", "--non-zero-exit-code"], &[]).expect(0);
 }
 
@@ -82,7 +77,7 @@ fn a_protected_child_protects_its_parent() {
     post(&gateway, "/consumers/ann/key-auth", &json!({"key": "k", "tags": ["mine", "foredeck-protect"]}));
     let sync = gateway.run(&folder, &["gateway", "sync", "nothing.yaml", "--yes"], &[]).expect(1);
     assert!(sync.stderr.contains("E0401") && sync.stderr.contains("foredeck-protect"), "{}", sync.stderr);
-    assert_eq!((count(&gateway, "consumers"), count(&gateway, "services")), (1, 1));
+    assert_eq!((gateway.count("/consumers"), gateway.count("/services")), (1, 1));
 }
 
 #[test]

@@ -4,9 +4,10 @@
 
 use serde_json::Value as Json;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -127,6 +128,11 @@ impl Gateway {
         Gateway::with(&[])
     }
 
+    /// One of the enterprise edition, which has every kind.
+    pub fn enterprise() -> Self {
+        Gateway::with(&["--flavor", "kong-3.14"])
+    }
+
     /// Starts one with more arguments, and waits until `GET /status` answers.
     pub fn with(arguments: &[&str]) -> Self {
         Gateway::with_env(arguments, &[])
@@ -182,6 +188,21 @@ impl Gateway {
         let mut env = env.to_vec();
         env.push(("DECK_KONG_ADDR", &self.admin));
         folder.run(arguments, &env)
+    }
+
+    /// The same with the arguments of a line.
+    pub fn line(&self, folder: &Folder, line: &str) -> Output {
+        self.run(folder, &line.split_whitespace().collect::<Vec<_>>(), &[])
+    }
+
+    /// What the Admin API answers.
+    pub fn get(&self, path: &str) -> Json {
+        http("GET", &format!("{}{path}", self.admin), &[], &Json::Null).json()
+    }
+
+    /// How many entities a page of the Admin API has.
+    pub fn count(&self, list: &str) -> usize {
+        self.get(list)["data"].as_array().unwrap().len()
     }
 
     /// The number of the process.
@@ -274,4 +295,19 @@ pub fn redis_server() -> Option<(std::process::Child, u16)> {
         std::thread::sleep(Duration::from_millis(50));
     }
     Some((server, port))
+}
+
+/// Serves every connection to a free port on a thread of its own, until the tests end.
+pub fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    address
 }

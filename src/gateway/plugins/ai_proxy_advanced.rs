@@ -249,6 +249,7 @@ impl Advanced {
             way.host_header.as_deref().map_or_else(|| composed.upstream.authority(), str::to_owned);
         let host = HeaderValue::from_str(&authority).map_err(|error| wrong(error.to_string()))?;
         request.headers_mut().insert(HOST, host);
+        let started = Instant::now();
         let address = client.resolve(&way.host, way.port, 0).await.map_err(|reason| Unsent {
             reason,
             request: None,
@@ -260,7 +261,7 @@ impl Advanced {
         };
         let answer = client.send_to(&peer, Box::new(request), &self.limits).await;
         let failure = answer.as_ref().err().map(|unsent| unsent.reason.to_string());
-        context.record.tries.push(Try { ip: address.ip(), port: address.port(), failure });
+        context.record.tries.push(Try { ip: address.ip(), port: address.port(), started, failure });
         answer
     }
 

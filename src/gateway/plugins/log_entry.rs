@@ -1,8 +1,9 @@
 //! What log plugins tell of a request: Kong's log entry.
 
+use super::arguments;
 use crate::gateway::proxy::{Context, Text, Try};
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use serde_json::map::Entry;
 use serde_json::{Map, Value as Json, json};
 use std::time::{Duration, Instant};
 
@@ -11,36 +12,36 @@ pub fn entry(context: &Context) -> Json {
     let (inbound, record) = (&context.inbound, &context.record);
     let port = inbound.local.port();
     let target = inbound.uri.path_and_query().map_or("/", |target| target.as_str());
-    let query = url::form_urlencoded::parse(inbound.uri.query().unwrap_or_default().as_bytes());
-    let started = inbound.started_at().as_millis() as u64;
+    let started = inbound.started_at();
     let latencies = Latencies::of(context);
+    let request_line = inbound.method.as_str().len() + target.len() + " HTTP/1.1\r\n ".len();
     let mut entry = json!({
         "request": {
             "id": context.request_id,
             "method": inbound.method.as_str(),
             "uri": target,
             "url": format!("{}://{}:{port}{target}", inbound.scheme, inbound.host),
-            "querystring": query.map(|(name, value)| (name.into_owned(), Json::from(value))).collect::<Map<_, _>>(),
+            "querystring": query(inbound.uri.query()),
             "headers": headers(&inbound.headers),
-            "size": record.request_bytes,
+            "size": (request_line + lines(&inbound.headers)) as u64 + record.request_bytes,
         },
         "response": {
             "status": record.status.map(|status| status.as_u16()),
             "headers": headers(&record.response_headers),
-            "size": record.response_bytes,
+            "size": response_head(context) as u64 + record.response_bytes,
         },
         "latencies": {
             "request": latencies.request,
             "kong": latencies.kong,
-            "proxy": latencies.upstream,
-            "receive": latencies.receive,
+            "proxy": latencies.upstream.map_or(json!(-1), Json::from),
+            "receive": latencies.receive.unwrap_or(0),
         },
-        "tries": record.tries.iter().map(attempt).collect::<Vec<_>>(),
-        "upstream_uri": context.outbound.target(),
-        "upstream_status": record.upstream_status.map(|status| status.as_str().to_owned()),
+        "tries": record.tries.iter().map(|attempt| tried(context, attempt)).collect::<Vec<_>>(),
+        "upstream_uri": if context.route.is_some() { context.outbound.target() } else { String::new() },
+        "upstream_status": record.upstream_status.as_ref().map_or("", |status| status.as_str()),
         "client_ip": inbound.client_ip,
-        "started_at": started,
-        "source": if record.proxied { "upstream" } else { "exit" },
+        "started_at": started.as_millis() as u64,
+        "source": if record.proxied { "upstream" } else { "kong" },
         "workspace_name": context.snapshot.plane,
     });
     if let Json::Object(members) = &mut entry {
@@ -54,6 +55,10 @@ pub fn entry(context: &Context) -> Json {
         add("consumer", context.identity.consumer.as_ref().map(|consumer| &consumer.row));
         if let Some(credential) = &context.identity.credential {
             members.insert("authenticated_entity".into(), json!({ "id": credential.id }));
+        }
+        if let (Some(tls), Some(Json::Object(request))) = (inbound.tls, members.get_mut("request")) {
+            let told = json!({"version": tls.version, "cipher": tls.cipher, "client_verify": "NONE"});
+            request.insert("tls".into(), told);
         }
         members.extend(context.log.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
@@ -93,24 +98,59 @@ impl Latencies {
     }
 }
 
-fn attempt(attempt: &Try) -> Json {
-    json!({
+fn tried(context: &Context, attempt: &Try) -> Json {
+    let inbound = &context.inbound;
+    let started = inbound.started_at() + attempt.started.saturating_duration_since(inbound.started);
+    let mut entry = json!({
         "ip": attempt.ip,
         "port": attempt.port,
-        "state": attempt.failure.as_ref().map(|_| "failed"),
-    })
+        "balancer_start": started.as_millis() as u64,
+    });
+    if let (Some(_), Json::Object(members)) = (&attempt.failure, &mut entry) {
+        members.insert("state".into(), "failed".into());
+    }
+    entry
 }
 
-fn headers(headers: &HeaderMap) -> Map<String, Json> {
-    let mut out = Map::new();
-    for name in headers.keys() {
-        let values =
-            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+/// The arguments of a query: a name without `=` is true, one that is repeated has a list.
+fn query(query: Option<&str>) -> Json {
+    let pairs = arguments::parse(query.unwrap_or_default()).into_iter();
+    gather(pairs.map(|(name, value)| (name, value.map_or(Json::Bool(true), Json::from))))
+}
+
+fn headers(headers: &HeaderMap) -> Json {
+    gather(headers.iter().map(|(name, value)| {
         let text = match *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION {
-            true => "REDACTED".to_owned(),
-            false => values.collect::<Vec<_>>().join(", "),
+            true => "REDACTED".into(),
+            false => String::from_utf8_lossy(value.as_bytes()),
         };
-        out.insert(name.to_string(), text.into());
+        (name.to_string(), text.into())
+    }))
+}
+
+/// An object of pairs; what is repeated has a list.
+fn gather(pairs: impl Iterator<Item = (String, Json)>) -> Json {
+    let mut members = Map::new();
+    for (name, value) in pairs {
+        match members.entry(name) {
+            Entry::Vacant(entry) => drop(entry.insert(value)),
+            Entry::Occupied(mut entry) => match entry.get_mut() {
+                Json::Array(values) => values.push(value),
+                first => *first = Json::from([first.take(), value].to_vec()),
+            },
+        }
     }
-    out
+    Json::Object(members)
+}
+
+/// How many bytes the lines of headers take, with the empty one behind them.
+fn lines(headers: &HeaderMap) -> usize {
+    let line =
+        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    headers.iter().map(line).sum::<usize>() + "\r\n".len()
+}
+
+fn response_head(context: &Context) -> usize {
+    let reason = context.record.status.and_then(|status| status.canonical_reason()).unwrap_or_default();
+    "HTTP/1.1 200 \r\n".len() + reason.len() + lines(&context.record.response_headers)
 }

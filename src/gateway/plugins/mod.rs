@@ -52,7 +52,7 @@ mod traces;
 
 pub use shared::Shared;
 
-use crate::gateway::proxy::{Body, BodyError, Context};
+use crate::gateway::proxy::{Body, BodyError, Context, Report};
 use crate::schema::Flavor;
 use crate::value::Value;
 use async_trait::async_trait;
@@ -166,6 +166,8 @@ pub struct Environment {
     pub mock: Option<SocketAddr>,
     /// What references to the vault `env` stand for.
     pub variables: references::Variables,
+    /// Takes what only the operator should see.
+    pub report: Report,
 }
 
 /// A configuration that cannot be executed. The plugin's requests are answered with 500, and the operator is told.

@@ -3,6 +3,7 @@
 
 use super::body::{Body, BodyError};
 use super::client::Client;
+use super::connection::Tls;
 use super::errors;
 use super::snapshot::Snapshot;
 use super::views::{Consumer, Credential, Route, Service};
@@ -28,6 +29,8 @@ pub struct Inbound {
     pub version: Version,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// What the client's TLS handshake agreed on.
+    pub tls: Option<Tls>,
     /// The host the client asked for, without a port, in lower case; empty if it named none.
     pub host: Box<str>,
     /// Where the client's connection comes from.
@@ -247,6 +250,8 @@ pub struct Try {
     pub ip: IpAddr,
     /// The port.
     pub port: u16,
+    /// When a target was looked for.
+    pub started: Instant,
     /// Why it failed; `None` if it did not.
     pub failure: Option<String>,
 }

@@ -46,7 +46,8 @@ pub(super) async fn forward(
         let peer = peer(context, &destination, address);
         let answer = client.send_to(&peer, sending, &limits).await;
         let failure = answer.as_ref().err().map(|unsent| unsent.reason.to_string());
-        context.record.tries.push(Try { ip: peer.address.ip(), port: peer.address.port(), failure });
+        let (ip, port) = (peer.address.ip(), peer.address.port());
+        context.record.tries.push(Try { ip, port, started, failure });
         if let (Err(unsent), Some(chosen)) = (&answer, &destination.chosen) {
             match unsent.reason {
                 ForwardError::TimedOut { .. } => chosen.report(board, Outcome::TimedOut),

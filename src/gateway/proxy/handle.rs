@@ -76,6 +76,7 @@ impl Proxy {
             version: head.version,
             headers: head.headers,
             scheme: connection.scheme,
+            tls: connection.tls,
             peer: connection.peer,
             local: connection.local,
             client_ip: connection.ip(),

@@ -107,8 +107,12 @@ impl Proxy {
         let server = format!("kong/{}", options.flavor.reported_version());
         let header =
             |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("kong"));
-        let environment =
-            Environment { flavor: options.flavor, mock: options.mock, variables: options.variables.clone() };
+        let environment = Environment {
+            flavor: options.flavor,
+            mock: options.mock,
+            variables: options.variables.clone(),
+            report: options.report.clone(),
+        };
         let shared = Arc::new(Shared::default());
         Proxy {
             via: header(&format!("1.1 {server}")),

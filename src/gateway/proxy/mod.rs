@@ -37,6 +37,7 @@ pub use body::{Body, BodyError};
 pub use checks::watch;
 pub use client::{Client, Peer, Unsent};
 pub use configured::Configured;
+pub use connection::Tls;
 pub use context::{Context, Forward, ForwardError, Identity, Inbound, Limits, Outbound, Record, Try};
 pub use headers::{cookie, is_own as is_own_header};
 pub use live::{Options, Proxy, Report};

@@ -138,7 +138,7 @@ async fn work(
         let worker = Arc::clone(&worker);
         match tls.clone() {
             None => {
-                let connection = Connection::new(peer, local, "http", None);
+                let connection = Connection::new(peer, local, None);
                 open.spawn(converse(stream, connection, worker));
             }
             Some(tls) => {
@@ -148,8 +148,7 @@ async fn work(
                     let shaking =
                         tokio::time::timeout(worker.proxy.options.client_timeout, tls.accept(stream));
                     let Ok(Ok(stream)) = shaking.await else { return };
-                    let name = stream.get_ref().1.server_name().map(Into::into);
-                    let connection = Connection::new(peer, local, "https", name);
+                    let connection = Connection::new(peer, local, Some(stream.get_ref().1));
                     converse(stream, connection, worker).await;
                 });
             }
