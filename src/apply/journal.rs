@@ -264,9 +264,7 @@ fn digest(kind: &Kind, body: &Value) -> String {
             digest.update(format!("{}={value}\n", field.name));
         }
     }
-    let mut digits = HEXLOWER.encode(&digest.finalize());
-    digits.truncate(32);
-    digits
+    HEXLOWER.encode(digest.finalize().get(..16).unwrap_or_default())
 }
 
 /// JSON in which every secret says whether the other side has the same one.

@@ -136,9 +136,7 @@ fn hash(salt: &str, secret: &Secret) -> String {
         other => other.to_string(),
     };
     let digest = Sha256::digest([salt.as_bytes(), b"\0", text.as_bytes()].concat());
-    let mut digits = HEXLOWER.encode(&digest);
-    digits.truncate(32);
-    digits
+    HEXLOWER.encode(digest.get(..16).unwrap_or_default())
 }
 
 /// The text of a file of variables (`NAME="value"`), for `--env-file`.

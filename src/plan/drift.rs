@@ -428,9 +428,7 @@ impl View<'_> {
 
     fn digest(&self, text: &str) -> String {
         let digest = Sha256::new().chain_update(self.salt).chain_update(text).finalize();
-        let mut digits = HEXLOWER.encode(&digest);
-        digits.truncate(2 * KEPT);
-        digits
+        HEXLOWER.encode(digest.get(..KEPT).unwrap_or_default())
     }
 
     fn label(&self, entity: &Entity, id: Uuid) -> String {

@@ -23,9 +23,7 @@ impl Fingerprints {
         let text = serde_json::to_vec(&Exposed(&Value::Secret(secret.clone()))).unwrap_or_default();
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.salt) else { return String::new() };
         mac.update(&text);
-        let mut digits = HEXLOWER.encode(&mac.finalize().into_bytes());
-        digits.truncate(8);
-        digits
+        HEXLOWER.encode(mac.finalize().into_bytes().get(..4).unwrap_or_default())
     }
 
     /// A changed secret as reports show it: its origin and its fingerprint.

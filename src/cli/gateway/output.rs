@@ -59,31 +59,24 @@ pub struct Results {
 }
 
 impl Results {
-    /// Adds the workspace that is made for what is added next, if it does not exist.
-    pub fn add_workspace(&mut self, session: &Session) {
-        self.new_workspaces.extend(session.aim.workspace.clone().filter(|_| !session.exists));
-    }
-
     fn markdown(&self, fingerprints: &Fingerprints) -> String {
         let made = self.new_workspaces.iter().map(|name| format!("Workspace `{name}` is made.\n\n"));
         let report = report::markdown(&self.plan, self.fates.as_deref(), fingerprints);
         made.chain([report]).collect()
     }
 
-    /// Adds what was planned for one control plane, with what became of it once it was carried out.
-    pub fn add(
-        &mut self,
-        plan: Plan,
-        fates: Option<Vec<Fate>>,
-        problems: Vec<Diagnostic>,
-        sources: SourceMap,
-    ) {
-        self.plan.append(plan);
+    /// Adds what was planned for one control plane; with what became of it, and what was found then, once it was carried
+    /// out.
+    pub fn add(&mut self, part: Planned, fates: Option<Vec<Fate>>, found: Vec<Diagnostic>) {
+        let Session { aim, exists, .. } = &part.session;
+        self.new_workspaces.extend(aim.workspace.clone().filter(|_| !exists));
+        self.plan.append(part.plan);
         if let Some(fates) = fates {
             self.fates.get_or_insert_default().extend(fates);
         }
-        self.problems.extend(problems);
-        self.sources.append(sources);
+        let not_executed = part.session.not_executed(&part.plugins);
+        self.problems.extend(part.warnings.into_iter().chain(found).chain(not_executed));
+        self.sources.append(part.sources);
     }
 }
 

@@ -85,10 +85,7 @@ pub async fn diff(args: &DiffArgs, context: &Context) -> Outcome {
     let several = parts.len() > 1;
     for part in parts {
         printer.planned(&part, several);
-        results.add_workspace(&part.session);
-        let mut problems = part.warnings;
-        problems.extend(part.session.not_executed(&part.plugins));
-        results.add(part.plan, None, problems, part.sources);
+        results.add(part, None, Vec::new());
     }
     printer.finished(&results)?;
     Ok(if differs && args.non_zero_exit_code { Exit::Differences } else { Exit::Success })

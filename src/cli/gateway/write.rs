@@ -73,9 +73,9 @@ impl Run<'_> {
         let (mut complete, mut changed) = (true, false);
         let several = parts.len() > 1;
         let mut applied = Vec::new();
-        for (n, part) in parts.into_iter().enumerate() {
+        for (n, mut part) in parts.into_iter().enumerate() {
             self.printer.planned(&part, several);
-            let mut problems = part.warnings.clone();
+            let mut problems = Vec::new();
             let mut keep = |event: &Event<'_>| {
                 if let Some(journal) = &mut journal {
                     journal.event(n, event);
@@ -93,11 +93,9 @@ impl Run<'_> {
             complete &= outcome.complete();
             changed |= outcome.changed();
             problems.extend(output::problems(&part.plan, &outcome));
-            problems.extend(part.session.not_executed(&part.plugins));
             let fates = output::fates(&part.plan, &outcome);
-            applied.extend(part.applied);
-            results.add_workspace(&part.session);
-            results.add(part.plan, Some(fates), problems, part.sources);
+            applied.extend(part.applied.take());
+            results.add(part, Some(fates), problems);
         }
         signals.abort();
         let undone = self.writing.rollback_on_error && !changed;

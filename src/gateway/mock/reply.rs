@@ -157,9 +157,7 @@ impl Ask {
 
 /// 24 hexadecimal digits, the same for the same text.
 pub(super) fn digest(text: &str) -> String {
-    let mut digits = HEXLOWER.encode(&Sha256::digest(text));
-    digits.truncate(24);
-    digits
+    HEXLOWER.encode(Sha256::digest(text).get(..12).unwrap_or_default())
 }
 
 /// The names under which parts of messages hold the result of a tool.

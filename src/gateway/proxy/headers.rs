@@ -133,7 +133,9 @@ pub fn inbound(headers: &mut HeaderMap, upgraded: bool, trailers: bool) {
 
 /// Names the character set of texts that do not, as the server does that Kong is built on.
 pub fn name_charset(headers: &mut HeaderMap) {
-    let Some(kind) = headers.get(CONTENT_TYPE) else { return };
+    let Some(kind) = headers.get(CONTENT_TYPE).filter(|_| !headers.contains_key(CONTENT_ENCODING)) else {
+        return;
+    };
     let Some((text, named)) =
         TEXTS.iter().find(|(text, _)| text.as_bytes().eq_ignore_ascii_case(kind.as_bytes()))
     else {
@@ -147,9 +149,7 @@ pub fn name_charset(headers: &mut HeaderMap) {
             Err(_) => return,
         },
     };
-    if !headers.contains_key(CONTENT_ENCODING) {
-        headers.insert(CONTENT_TYPE, named);
-    }
+    headers.insert(CONTENT_TYPE, named);
 }
 
 /// Whether a request asks for a WebSocket.
