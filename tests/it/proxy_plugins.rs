@@ -140,3 +140,74 @@ fn probes_take_targets_out_and_in_again() {
         assert_eq!(get(&gateway, &[]).status, 200);
     }
 }
+
+#[test]
+fn metrics_tell_of_requests_and_of_the_health_of_targets() {
+    let upstream = Upstream::answering(OK);
+    let address = upstream.url.trim_start_matches("http://").to_owned();
+    let gateway = gateway(&upstream, json!({}));
+    let target = json!({"target": address, "weight": 10});
+    put(
+        &gateway,
+        "/upstreams/shop",
+        &json!({"healthchecks": {"passive": {"unhealthy": {"http_failures": 1}}}}),
+    );
+    http("POST", &format!("{}/upstreams/shop/targets", gateway.admin), &[], &target);
+    put(&gateway, "/services/s", &json!({"host": "shop", "retries": 0}));
+    put(&gateway, "/consumers/amy", &json!({"username": "amy"}));
+    http("POST", &format!("{}/consumers/amy/key-auth", gateway.admin), &[], &json!({"key": "amys"}));
+    plugin(&gateway, &json!({"name": "key-auth"}));
+    let metrics = || http("GET", &format!("{}/metrics", gateway.admin), &[], &Json::Null).text;
+    let on = [
+        "bandwidth_metrics",
+        "latency_metrics",
+        "per_consumer",
+        "status_code_metrics",
+        "upstream_health_metrics",
+    ];
+    let config: Json =
+        on.iter().map(|name| ((*name).to_owned(), json!(true))).collect::<serde_json::Map<_, _>>().into();
+    plugin(&gateway, &json!({"name": "prometheus", "config": config}));
+    assert_eq!((get(&gateway, &[("apikey", "amys")]).status, get(&gateway, &[]).status), (200, 401));
+    let line = |text: &str, start: &str| {
+        let found = text.lines().find(|line| line.starts_with(start));
+        found.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+    };
+    let labels = r#"service="s",route="r","#;
+    let text = eventually(|| Some(metrics()).filter(|text| text.contains("code=\"200\"")));
+    for (start, expected) in [
+        (
+            format!(
+                r#"kong_http_requests_total{{{labels}code="200",source="service",workspace="default",consumer="amy"}}"#
+            ),
+            1.0,
+        ),
+        (
+            format!(
+                r#"kong_http_requests_total{{{labels}code="401",source="kong",workspace="default",consumer=""}}"#
+            ),
+            1.0,
+        ),
+        (format!(r#"kong_upstream_latency_ms_count{{{labels}"#), 1.0),
+        (format!(r#"kong_request_latency_ms_bucket{{{labels}workspace="default",le="+Inf"}}"#), 2.0),
+        (
+            format!(
+                r#"kong_upstream_target_health{{upstream="shop",target="{address}",address="{address}",state="healthy""#
+            ),
+            1.0,
+        ),
+        (
+            format!(
+                r#"kong_upstream_target_health{{upstream="shop",target="{address}",address="{address}",state="dns_error""#
+            ),
+            0.0,
+        ),
+    ] {
+        assert_eq!(line(&text, &start), Some(expected), "{start} in {text}");
+    }
+    let sent = line(
+        &text,
+        &format!(r#"kong_bandwidth_bytes{{{labels}direction="egress",workspace="default",consumer="amy"}}"#),
+    );
+    assert!(sent.is_some_and(|bytes| bytes > 100.0), "heads count as well: {text}");
+}

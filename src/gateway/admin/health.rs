@@ -9,6 +9,8 @@ use crate::gateway::rest::{Call, escape, is_uuid, listed, page_size};
 use crate::gateway::store::{Row, Tx};
 use http::StatusCode;
 use serde_json::{Value as Json, json};
+use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -56,11 +58,7 @@ fn health(
 ) -> Result<Reply, Fault> {
     let row = upstream(all, tx, key)?;
     let checked = has_checks(&row.body);
-    let word = |target: &str| match (checked, board.is_healthy(row.id, target)) {
-        (_, false) => "UNHEALTHY",
-        (false, true) => "HEALTHCHECKS_OFF",
-        (true, true) => "HEALTHY",
-    };
+    let word = |target: &str| state(checked, board.is_healthy(row.id, target));
     if call.argument("balancer_health") == Some("1") {
         let body = json!({
             "data": {"health": if checked { "HEALTHY" } else { "HEALTHCHECKS_OFF" }, "id": row.id},
@@ -98,6 +96,66 @@ fn health(
         members.insert("node_id".to_owned(), json!(node));
     }
     Ok(Reply::json(StatusCode::OK, &body))
+}
+
+fn state(checked: bool, healthy: bool) -> &'static str {
+    match (checked, healthy) {
+        (_, false) => "UNHEALTHY",
+        (false, true) => "HEALTHCHECKS_OFF",
+        (true, true) => "HEALTHY",
+    }
+}
+
+/// The health of all targets in Prometheus' text format, if a plugin asks for it: a line for each state that a target
+/// may be in.
+pub(super) fn exposition(all: &Entities, tx: &Tx<'_>, board: &Board) -> Result<String, Fault> {
+    let mut wanted = false;
+    tx.each(all.plane, "plugins", |_, body| {
+        // Few plugins are read whole.
+        wanted |= body.contains("upstream_health_metrics") && asks_for_health(body);
+        Ok(())
+    })?;
+    let mut out = String::new();
+    if !wanted {
+        return Ok(out);
+    }
+    out.push_str("# HELP kong_upstream_target_health The state of a target is the one whose value is 1\n");
+    out.push_str("# TYPE kong_upstream_target_health gauge\n");
+    let mut upstreams = HashMap::new();
+    tx.each(all.plane, "upstreams", |id, body| {
+        let name = member(body, "name").unwrap_or_default();
+        upstreams.insert(id.to_string(), (id, name, has_checks(body)));
+        Ok(())
+    })?;
+    tx.each(all.plane, "targets", |_, body| {
+        let target: Json = serde_json::from_str(body).unwrap_or_default();
+        let upstream = target.pointer("/upstream/id").and_then(Json::as_str).and_then(|id| upstreams.get(id));
+        if let (Some((id, name, checked)), Some(address)) = (upstream, target["target"].as_str()) {
+            let now = state(*checked, board.is_healthy(*id, address)).to_ascii_lowercase();
+            for state in ["dns_error", "healthchecks_off", "healthy", "unhealthy"] {
+                // Writing to a String cannot fail.
+                let _ = writeln!(
+                    out,
+                    "kong_upstream_target_health{{upstream={name:?},target={address:?},address={address:?},\
+                     state=\"{state}\",subsystem=\"http\"}} {}",
+                    u8::from(state == now)
+                );
+            }
+        }
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+fn asks_for_health(plugin: &str) -> bool {
+    serde_json::from_str::<Json>(plugin).is_ok_and(|plugin| {
+        plugin["enabled"] != json!(false) && plugin["config"]["upstream_health_metrics"] == json!(true)
+    })
+}
+
+fn member(body: &str, name: &str) -> Option<String> {
+    let body: Json = serde_json::from_str(body).ok()?;
+    body.get(name)?.as_str().map(str::to_owned)
 }
 
 /// Whether an upstream has active or passive checks: some threshold or interval is above zero.

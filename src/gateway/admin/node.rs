@@ -2,7 +2,7 @@
 //! that this gateway does not have.
 
 use super::info::{ROOT, ok};
-use super::{Admin, Endpoint};
+use super::{Admin, Endpoint, health};
 use crate::gateway::entities::{Entities, Fault};
 use crate::gateway::http::Reply;
 use crate::gateway::plugins::{prometheus, proxy_cache};
@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a log level can be.
@@ -43,7 +43,7 @@ impl Admin {
                     "timers": {}, "flamegraph": {"running": "", "pending": "", "elapsed_time": ""},
                 },
             }))),
-            Endpoint::Metrics => Ok(self.metrics()),
+            Endpoint::Metrics => self.metrics(all).await,
             Endpoint::Fips => Ok(ok(&json!({"active": false}))),
             // There are no caches, so that there is nothing to find and nothing left after a purge.
             Endpoint::Caches | Endpoint::Cache if call.method == Method::DELETE => {
@@ -155,8 +155,10 @@ impl Admin {
         Ok(ok(&body))
     }
 
-    fn metrics(&self) -> Reply {
+    async fn metrics(&self, all: Entities) -> Result<Reply, Fault> {
         let mut text = self.settings.shared.as_deref().map(prometheus::exposition).unwrap_or_default();
+        let board = Arc::clone(&self.settings.board);
+        text += &self.store.run(move |tx| health::exposition(&all, tx, &board)).await?;
         let version = self.schemas.flavor().reported_version();
         let meter = &self.settings.meter;
         // Writing to a String cannot fail.
@@ -174,7 +176,7 @@ impl Admin {
         );
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
-        Reply { status: StatusCode::OK, headers, body: text.into() }
+        Ok(Reply { status: StatusCode::OK, headers, body: text.into() })
     }
 
     /// What the proxy-cache plugins keep; they share one cache.

@@ -1,8 +1,8 @@
 //! What log plugins tell of a request: Kong's log entry.
 
 use super::arguments;
-use crate::gateway::proxy::{Context, Text, Try};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use crate::gateway::proxy::{Context, Text, Try, header_lines};
+use http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
 use serde_json::map::Entry;
 use serde_json::{Map, Value as Json, json};
 use std::time::{Duration, Instant};
@@ -14,7 +14,6 @@ pub fn entry(context: &Context) -> Json {
     let target = inbound.uri.path_and_query().map_or("/", |target| target.as_str());
     let started = inbound.started_at();
     let latencies = Latencies::of(context);
-    let request_line = inbound.method.as_str().len() + target.len() + " HTTP/1.1\r\n ".len();
     let mut entry = json!({
         "request": {
             "id": context.request_id,
@@ -23,12 +22,12 @@ pub fn entry(context: &Context) -> Json {
             "url": format!("{}://{}:{port}{target}", inbound.scheme, inbound.host),
             "querystring": query(inbound.uri.query()),
             "headers": headers(&inbound.headers),
-            "size": (request_line + lines(&inbound.headers)) as u64 + record.request_bytes,
+            "size": request_size(context),
         },
         "response": {
             "status": record.status.map(|status| status.as_u16()),
             "headers": headers(&record.response_headers),
-            "size": response_head(context) as u64 + record.response_bytes,
+            "size": response_size(context),
         },
         "latencies": {
             "request": latencies.request,
@@ -143,14 +142,17 @@ fn gather(pairs: impl Iterator<Item = (String, Json)>) -> Json {
     Json::Object(members)
 }
 
-/// How many bytes the lines of headers take, with the empty one behind them.
-fn lines(headers: &HeaderMap) -> usize {
-    let line =
-        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
-    headers.iter().map(line).sum::<usize>() + "\r\n".len()
+/// How many bytes a request has, with its head.
+pub fn request_size(context: &Context) -> u64 {
+    let inbound = &context.inbound;
+    let target = inbound.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    let line = inbound.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
+    (line + header_lines(&inbound.headers)) as u64 + context.record.request_bytes
 }
 
-fn response_head(context: &Context) -> usize {
-    let reason = context.record.status.and_then(|status| status.canonical_reason()).unwrap_or_default();
-    "HTTP/1.1 200 \r\n".len() + reason.len() + lines(&context.record.response_headers)
+/// How many bytes the answer to a request has, with its head.
+pub fn response_size(context: &Context) -> u64 {
+    let record = &context.record;
+    let reason = record.status.and_then(|status| status.canonical_reason()).unwrap_or_default();
+    ("HTTP/1.1 200 \r\n".len() + reason.len() + record.response_head) as u64 + record.response_bytes
 }

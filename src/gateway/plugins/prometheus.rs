@@ -1,6 +1,6 @@
 //! `prometheus`: counts requests, bytes and times, for the Admin API's `/metrics`.
 
-use super::log_entry::Latencies;
+use super::log_entry::{Latencies, request_size, response_size};
 use super::{ConfigError, Entry, Instance, Plugin, Shared};
 use crate::gateway::proxy::Context;
 use serde_json::Value as Json;
@@ -14,7 +14,7 @@ pub const ENTRY: Entry = Entry { name: "prometheus", priority: 13, build };
 const KONG_BUCKETS: &[u64] = &[1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000];
 const UPSTREAM_BUCKETS: &[u64] = &[25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10_000, 30_000, 60_000];
 const AI_BUCKETS: &[u64] =
-    &[250, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000, 10_000, 20_000, 30_000, 60_000];
+    &[250, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000, 10_000, 30_000, 60_000];
 
 /// Every metric, its kind and help, in the order in which they are written.
 const METRICS: &[(&str, &str, &str)] = &[
@@ -139,7 +139,8 @@ impl Plugin for Prometheus {
         let consumer = consumer.and_then(|consumer| consumer.username.as_deref()).unwrap_or_default();
         let record = &context.record;
         if self.bandwidth {
-            for (direction, bytes) in [("ingress", record.request_bytes), ("egress", record.response_bytes)] {
+            let sizes = [("ingress", request_size(context)), ("egress", response_size(context))];
+            for (direction, bytes) in sizes {
                 let labels = [
                     ("service", service),
                     ("route", route),
@@ -147,9 +148,7 @@ impl Plugin for Prometheus {
                     ("workspace", workspace),
                     ("consumer", consumer),
                 ];
-                if bytes > 0 {
-                    self.metrics.count("kong_bandwidth_bytes", &labels, bytes as f64);
-                }
+                self.metrics.count("kong_bandwidth_bytes", &labels, bytes as f64);
             }
         }
         if let (true, Some(status)) = (self.status, record.status) {
@@ -183,7 +182,7 @@ impl Plugin for Prometheus {
 impl Prometheus {
     fn count_ai(&self, ai: &Json, workspace: &str) {
         let word = |pointer: &str| ai.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
-        let number = |pointer: &str| ai.pointer(pointer).and_then(Json::as_f64).filter(|value| *value > 0.0);
+        let number = |pointer: &str| ai.pointer(pointer).and_then(Json::as_f64).filter(|value| *value >= 0.0);
         let mut labels = vec![
             ("ai_provider", word("/meta/provider_name")),
             ("ai_model", word("/meta/request_model")),
@@ -194,14 +193,14 @@ impl Prometheus {
             ("workspace", workspace),
         ];
         self.metrics.count("kong_ai_llm_requests_total", &labels, 1.0);
-        if let Some(cost) = number("/usage/cost") {
+        if let Some(cost) = number("/usage/cost").filter(|cost| *cost > 0.0) {
             self.metrics.count("kong_ai_llm_cost_total", &labels, cost);
         }
         if let Some(latency) = number("/meta/llm_latency") {
             self.metrics.observe("kong_ai_llm_provider_latency_ms", AI_BUCKETS, &labels, latency);
         }
         for kind in ["prompt_tokens", "completion_tokens", "total_tokens"] {
-            if let Some(tokens) = number(&format!("/usage/{kind}")) {
+            if let Some(tokens) = number(&format!("/usage/{kind}")).filter(|tokens| *tokens > 0.0) {
                 labels.insert(6, ("token_type", kind));
                 self.metrics.count("kong_ai_llm_tokens_total", &labels, tokens);
                 labels.remove(6);

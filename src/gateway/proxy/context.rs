@@ -235,6 +235,8 @@ pub struct Record {
     pub response_headers: HeaderMap,
     /// Bytes of the request's body that were read from the client.
     pub request_bytes: u64,
+    /// Bytes of the response's headers, as lines.
+    pub response_head: usize,
     /// Bytes of the response's body that went to the client.
     pub response_bytes: u64,
     /// Whether the answer came from an upstream.

@@ -152,6 +152,13 @@ pub fn name_charset(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, named);
 }
 
+/// How many bytes the lines of headers take, with the empty one behind them.
+pub fn lines(headers: &HeaderMap) -> usize {
+    let line =
+        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    headers.iter().map(line).sum::<usize>() + "\r\n".len()
+}
+
 /// Whether a request asks for a WebSocket.
 pub fn is_websocket(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))

@@ -39,7 +39,7 @@ pub use client::{Client, Peer, Unsent};
 pub use configured::Configured;
 pub use connection::Tls;
 pub use context::{Context, Forward, ForwardError, Identity, Inbound, Limits, Outbound, Record, Try};
-pub use headers::{cookie, is_own as is_own_header};
+pub use headers::{cookie, is_own as is_own_header, lines as header_lines};
 pub use live::{Options, Proxy, Report};
 pub use paths::{escape as escape_path, normalize as normalize_path};
 pub use rows::Text;

@@ -74,6 +74,7 @@ pub(super) async fn respond(
     if plugins.is_empty() && busy.is_none() {
         return Response::from_parts(head, body);
     }
+    context.record.response_head = headers::lines(&head.headers);
     if running(&plugins).any(|plugin| plugin.reads_response_headers()) {
         context.record.response_headers = head.headers.clone();
     }

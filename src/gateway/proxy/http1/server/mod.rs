@@ -39,7 +39,7 @@ pub(in crate::gateway::proxy) struct Http2(pub Box<dyn Stream>, pub Bytes);
 
 /// Serves a connection until it ends. A request whose head cannot be read is handled as one with [`Refused`]; after it,
 /// and once `is_stopping`, no other follows: whoever turns that on wakes this. `idle` is how long a client may take for
-/// a head. A connection of HTTP/2 is given back.
+/// a head, or for taking any part of an answer. A connection of HTTP/2 is given back.
 pub(in crate::gateway::proxy) async fn serve<F>(
     stream: impl Stream + 'static,
     idle: Duration,
@@ -82,7 +82,8 @@ where
         // Nobody is there any more who could be answered.
         let answer = answer?;
         let asked = Asked { keeps: keeps && !is_stopping(), ..asked };
-        match send(&line, answer, &asked).await {
+        patience.begin(idle, None);
+        match send(&line, answer, &asked, &mut patience).await {
             Ok(Sent { switched: Some(upstream), .. }) => {
                 let line = Arc::into_inner(line)?.into_inner().ok()?;
                 tokio::spawn(upgrade::join(line.pipe.into_parts(), upstream));
@@ -290,14 +291,19 @@ struct Sent {
 /// Sends an answer to its end.
 ///
 /// # Errors
-/// What broke it off; as much of it as there was has been sent, if the client took it.
-async fn send(line: &Shared, answer: Response<Body>, asked: &Asked) -> Result<Sent, Fault> {
+/// What broke it off; as much of it as there was has been sent, if the client took it before the patience was over.
+async fn send(
+    line: &Shared,
+    answer: Response<Body>,
+    asked: &Asked,
+    patience: &mut Patience,
+) -> Result<Sent, Fault> {
     let (mut head, body) = answer.into_parts();
     let switched = head.extensions.remove::<Switched>().and_then(|switched| switched.take());
     let (framing, keeps) = answer::encode(&mut head, &body, asked, lock(line).pipe.tail());
     drop(head);
     let mut sending = framing.map(|framing| Sending::new(body, framing));
-    let mut broken = None;
+    let (mut broken, mut stuck) = (None, 0);
     poll_fn(|cx| {
         let mut waits = false;
         loop {
@@ -318,7 +324,15 @@ async fn send(line: &Shared, answer: Response<Body>, asked: &Asked) -> Result<Se
                     Err(fault) => (sending, broken) = (None, Some(fault)),
                 }
             }
-            ready!(lock(line).pipe.poll_write(cx))?;
+            let mut locked = lock(line);
+            if locked.pipe.poll_write(cx)?.is_pending() {
+                let left = locked.pipe.unwritten();
+                if left != std::mem::replace(&mut stuck, left) {
+                    patience.stop();
+                }
+                return patience.poll(cx).map(|()| Err(Fault::Cut));
+            }
+            drop(locked);
             if sending.is_none() {
                 return Poll::Ready(broken.take().map_or(Ok(()), Err));
             }

@@ -200,6 +200,11 @@ async fn a_client_that_goes_away_or_is_silent_is_given_up() {
     far.write_all(b"GET / HTTP/1.1\r\nHost: h").await.unwrap();
     assert!(serve(near, IDLE, || false, tell).await.is_none());
     assert_eq!(far.read(&mut [0; 16]).await.unwrap(), 0);
+    // The answer is not taken.
+    let (near, mut far) = duplex(16);
+    let serving = tokio::spawn(async move { serve(near, IDLE, || false, tell).await.is_none() });
+    far.write_all(b"GET /stream HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(serving.await.unwrap());
 }
 
 #[tokio::test]
