@@ -1,6 +1,6 @@
 //! `http-log`: log entries by HTTP.
 
-use super::queue::{Queue, Sink};
+use super::queue::{Queue, Sink, batch_size};
 use super::{ConfigError, Entry, Instance, Plugin, log_entry};
 use crate::gateway::proxy::{Body, Client, Context, Limits};
 use async_trait::async_trait;
@@ -56,7 +56,7 @@ fn build(instance: &Instance<'_>) -> Result<Arc<dyn Plugin>, ConfigError> {
         method: instance.text("method").and_then(|method| method.parse().ok()).unwrap_or(Method::POST),
         headers,
         limits: Limits { connect: timeout, write: timeout, read: timeout, retries: 0, verify: false },
-        single: instance.integer("queue.max_batch_size").unwrap_or(1) <= 1,
+        single: batch_size(instance) == 1,
     };
     Ok(Arc::new(HttpLog { queue: Queue::new(instance, endpoint) }))
 }

@@ -111,9 +111,11 @@ pub static TABLE: &[Entry] = &[
 static SKIPPED_FIELDS: &[(&str, &str)] = &[
     ("file-log", "custom_fields_by_lua"),
     ("http-log", "custom_fields_by_lua"),
+    ("http-log", "queue.max_bytes"),
     ("opentelemetry", "logs_endpoint"),
     ("opentelemetry", "access_logs.endpoint"),
     ("opentelemetry", "metrics.endpoint"),
+    ("opentelemetry", "queue.max_bytes"),
     ("syslog", "custom_fields_by_lua"),
     ("tcp-log", "custom_fields_by_lua"),
     ("udp-log", "custom_fields_by_lua"),

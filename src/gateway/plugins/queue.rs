@@ -4,6 +4,7 @@ use super::Instance;
 use crate::diagnostics::{Diagnostic, codes};
 use crate::gateway::proxy::Report;
 use async_trait::async_trait;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -20,9 +21,7 @@ pub trait Sink<T = String>: Send + Sync + 'static {
 
 /// Entries that wait. Those beyond its capacity are dropped: logging never holds up requests.
 pub struct Queue<T = String> {
-    sink: Arc<dyn Sink<T>>,
-    limits: Limits,
-    teller: Teller,
+    shipping: Arc<Shipping<T>>,
     /// Made at the first entry, when there is a runtime to send from.
     sender: OnceLock<mpsc::Sender<T>>,
 }
@@ -35,39 +34,70 @@ struct Limits {
     retry_for: Duration,
     first_retry: Duration,
     longest_retry: Duration,
+    /// Every entry is sent at once, by itself.
+    unlimited: bool,
+}
+
+/// A field before there were queues, what it is unless somebody sets it, and what it stands for.
+const OLD: [(&str, f64, &str); 4] = [
+    ("queue_size", 1.0, "queue.max_batch_size"),
+    ("batch_span_count", 200.0, "queue.max_batch_size"),
+    ("flush_timeout", 2.0, "queue.max_coalescing_delay"),
+    ("batch_flush_delay", 3.0, "queue.max_coalescing_delay"),
+];
+
+/// A number of the `queue` record, or of the older field that overrules it.
+fn setting(instance: &Instance<'_>, field: &str) -> Option<f64> {
+    let mut old = OLD.iter().filter(|(_, _, now)| *now == field);
+    old.find_map(|(name, usual, _)| instance.number(name).filter(|number| number != usual))
+        .or_else(|| instance.number(field))
+}
+
+/// How many entries are sent at once at most.
+pub fn batch_size(instance: &Instance<'_>) -> usize {
+    setting(instance, "queue.max_batch_size").map_or(1, |size| size.max(1.0) as usize)
 }
 
 impl<T: Send + Sync + 'static> Queue<T> {
     /// A queue with the limits of the `queue` record of a configuration; without one, entries go out at once, and are
     /// not sent again.
     pub fn new(instance: &Instance<'_>, sink: impl Sink<T>) -> Self {
-        let count = |field: &str, usual: usize| {
-            instance.integer(field).and_then(|count| usize::try_from(count).ok()).unwrap_or(usual).max(1)
-        };
         let time = |field: &str, usual: f64| {
-            Duration::try_from_secs_f64(instance.number(field).unwrap_or(usual)).unwrap_or_default()
+            Duration::try_from_secs_f64(setting(instance, field).unwrap_or(usual)).unwrap_or_default()
         };
+        let capacity = setting(instance, "queue.max_entries").unwrap_or(10_000.0);
         let limits = Limits {
-            batch: count("queue.max_batch_size", 1),
+            batch: batch_size(instance),
             delay: time("queue.max_coalescing_delay", 1.0),
-            capacity: count("queue.max_entries", 10_000).min(1_000_000),
+            capacity: capacity.clamp(1.0, 1e6) as usize,
             retry_for: match instance.get("queue") {
                 Some(_) => time("queue.max_retry_time", 60.0),
                 None => Duration::ZERO,
             },
             first_retry: time("queue.initial_retry_delay", 0.01),
             longest_retry: time("queue.max_retry_delay", 60.0),
+            unlimited: instance.integer("queue.concurrency_limit") == Some(-1),
         };
         let plugin = instance.row.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
-        let teller = Teller { report: instance.environment.report.clone(), plugin };
-        Queue { sink: Arc::new(sink), limits, teller, sender: OnceLock::new() }
+        let teller =
+            Teller { report: instance.environment.report.clone(), plugin, losing: AtomicBool::new(false) };
+        Queue {
+            shipping: Arc::new(Shipping { sink: Box::new(sink), limits, teller }),
+            sender: OnceLock::new(),
+        }
     }
 
     /// Adds an entry. Must be called inside a runtime.
     pub fn push(&self, entry: T) {
+        if self.shipping.limits.unlimited {
+            let shipping = Arc::clone(&self.shipping);
+            tokio::spawn(async move { shipping.deliver(&[entry]).await });
+            return;
+        }
         let sender = self.sender.get_or_init(|| {
-            let (sender, receiver) = mpsc::channel(self.limits.capacity);
-            tokio::spawn(ship(receiver, Arc::clone(&self.sink), self.limits, self.teller.clone()));
+            let (sender, receiver) = mpsc::channel(self.shipping.limits.capacity);
+            let shipping = Arc::clone(&self.shipping);
+            tokio::spawn(async move { shipping.ship(receiver).await });
             sender
         });
         let _ = sender.try_send(entry);
@@ -75,54 +105,62 @@ impl<T: Send + Sync + 'static> Queue<T> {
 }
 
 /// Tells the operator of entries that were lost: once, until some arrive again.
-#[derive(Clone)]
 struct Teller {
     report: Report,
     plugin: String,
+    losing: AtomicBool,
 }
 
 impl Teller {
-    fn tell(&self, lost: usize, reason: &str) {
-        let message = format!("{}: {lost} entries did not arrive: {reason}", self.plugin);
-        self.report.tell(&Diagnostic::error(codes::REFUSED_REQUEST, message));
+    fn tell(&self, lost: Option<(usize, String)>) {
+        let already = self.losing.swap(lost.is_some(), Ordering::Relaxed);
+        if let Some((count, reason)) = lost.filter(|_| !already) {
+            let message = format!("{}: {count} entries did not arrive: {reason}", self.plugin);
+            self.report.tell(&Diagnostic::error(codes::REFUSED_REQUEST, message));
+        }
     }
 }
 
-async fn ship<T: Send + Sync + 'static>(
-    mut entries: mpsc::Receiver<T>,
-    sink: Arc<dyn Sink<T>>,
+/// How entries are sent.
+struct Shipping<T> {
+    sink: Box<dyn Sink<T>>,
     limits: Limits,
     teller: Teller,
-) {
-    let mut losing = false;
-    let mut batch = Vec::new();
-    while let Some(first) = entries.recv().await {
-        batch.push(first);
-        let full = tokio::time::sleep(limits.delay);
-        tokio::pin!(full);
-        while batch.len() < limits.batch {
-            tokio::select! {
-                next = entries.recv() => match next {
-                    Some(next) => batch.push(next),
-                    None => break,
-                },
-                () = &mut full => break,
+}
+
+impl<T: Send + Sync + 'static> Shipping<T> {
+    async fn ship(&self, mut entries: mpsc::Receiver<T>) {
+        let mut batch = Vec::new();
+        while let Some(first) = entries.recv().await {
+            batch.push(first);
+            let full = tokio::time::sleep(self.limits.delay);
+            tokio::pin!(full);
+            while batch.len() < self.limits.batch {
+                tokio::select! {
+                    next = entries.recv() => match next {
+                        Some(next) => batch.push(next),
+                        None => break,
+                    },
+                    () = &mut full => break,
+                }
             }
+            self.deliver(&batch).await;
+            batch.clear();
         }
-        let (started, mut pause) = (Instant::now(), limits.first_retry);
+    }
+
+    async fn deliver(&self, batch: &[T]) {
+        let Limits { first_retry, longest_retry, retry_for, .. } = self.limits;
+        let (started, mut pause) = (Instant::now(), first_retry);
         let lost = loop {
-            match sink.send(&batch).await {
+            match self.sink.send(batch).await {
                 Ok(()) => break None,
-                Err(reason) if started.elapsed() + pause >= limits.retry_for => break Some(reason),
+                Err(reason) if started.elapsed() + pause >= retry_for => break Some((batch.len(), reason)),
                 Err(_) => tokio::time::sleep(pause).await,
             }
-            pause = (pause * 2).min(limits.longest_retry);
+            pause = (pause * 2).min(longest_retry);
         };
-        if let Some(reason) = lost.as_deref().filter(|_| !losing) {
-            teller.tell(batch.len(), reason);
-        }
-        losing = lost.is_some();
-        batch.clear();
+        self.teller.tell(lost);
     }
 }
 
@@ -164,12 +202,13 @@ mod tests {
             retry_for,
             first_retry,
             longest_retry: first_retry,
+            unlimited: false,
         };
         let (sender, receiver) = mpsc::channel(9);
         ["a", "b", "c"].iter().for_each(|entry| sender.try_send((*entry).to_owned()).unwrap());
         drop(sender);
-        let teller = Teller { report, plugin: "http-log".to_owned() };
-        ship(receiver, Arc::new(Arc::clone(&sink)), limits, teller).await;
+        let teller = Teller { report, plugin: "http-log".to_owned(), losing: AtomicBool::new(false) };
+        Shipping { sink: Box::new(Arc::clone(&sink)), limits, teller }.ship(receiver).await;
         let arrived = sink.1.lock().unwrap().clone();
         let told = told.lock().unwrap().clone();
         (arrived, told)
