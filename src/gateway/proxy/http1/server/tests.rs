@@ -6,6 +6,7 @@ use super::*;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
+use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -59,12 +60,16 @@ fn tell(request: Request<Body>) -> Answering {
     })
 }
 
-/// Everything that a connection answers to these bytes, which come in parts of this size, after which the client only
-/// listens. Without the lines that tell the time.
 async fn answered(bytes: &[u8], step: usize) -> String {
+    answered_in_parts(bytes.chunks(step)).await
+}
+
+/// Everything that a connection answers to bytes that come in these parts, after which the client only listens. Without
+/// the lines that tell the time.
+async fn answered_in_parts<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
     let (near, mut far) = duplex(1 << 20);
     let serving = tokio::spawn(async move { serve(near, IDLE, || false, tell).await.is_none() });
-    for part in bytes.chunks(step) {
+    for part in parts {
         if far.write_all(part).await.is_err() {
             break;
         }
@@ -159,6 +164,85 @@ async fn a_body_that_nobody_read_does_not_become_a_request() {
     assert_eq!(answered(spoilt.as_bytes(), 1000).await, told("POST /unread unread"));
     let spoilt = format!("POST /read HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{inner}");
     assert!(answered(spoilt.as_bytes(), 1000).await.contains("the size of a chunk cannot be read"));
+}
+
+/// A request, and what is answered to it.
+fn exchanges() -> impl Strategy<Value = (String, String)> {
+    let body = proptest::collection::vec("[a-zGET /\r\n]{1,20}", 0..4);
+    ("(read|unread)", 0..3, body).prop_map(|(path, framing, parts): (String, i32, Vec<String>)| {
+        let whole = parts.concat();
+        let (head, body) = match framing {
+            0 => (String::new(), String::new()),
+            1 => (format!("Content-Length: {}\r\n", whole.len()), whole),
+            _ => {
+                let chunks: String =
+                    parts.iter().map(|part| format!("{:X}\r\n{part}\r\n", part.len())).collect();
+                ("Transfer-Encoding: chunked\r\n".to_owned(), chunks + "0\r\n\r\n")
+            }
+        };
+        let seen = match (&*path, framing) {
+            ("unread", _) => "unread".to_owned(),
+            (_, 0) => String::new(),
+            _ => parts.concat(),
+        };
+        (format!("POST /{path} HTTP/1.1\r\n{head}\r\n{body}"), told(&format!("POST /{path} {seen}")))
+    })
+}
+
+/// Bytes in parts that are cut at these places.
+fn cut<'a>(bytes: &'a [u8], places: &[proptest::sample::Index]) -> Vec<&'a [u8]> {
+    let mut places: Vec<usize> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
+    places.extend([0, bytes.len()]);
+    places.sort_unstable();
+    places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { timeout(Duration::from_secs(20), future).await.unwrap() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn however_requests_are_cut_each_has_its_own_answer(
+        exchanges in proptest::collection::vec(exchanges(), 1..6),
+        places in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6),
+    ) {
+        let requests: String = exchanges.iter().map(|(request, _)| request.as_str()).collect();
+        let seen = run(answered_in_parts(cut(requests.as_bytes(), &places).into_iter()));
+        let expected: String = exchanges.iter().map(|(_, answer)| answer.as_str()).collect();
+        // A body that nobody reads, and that is not here yet, ends the connection.
+        let waits = !places.is_empty() && requests.contains("/unread");
+        prop_assert!(seen == expected || (waits && expected.starts_with(&seen)), "{requests:?}: {seen:?}");
+    }
+
+    #[test]
+    fn whatever_comes_the_connection_ends(
+        sound in exchanges(),
+        noise in proptest::collection::vec(any::<u8>(), 0..200),
+        places in proptest::collection::vec(any::<proptest::sample::Index>(), 0..4),
+        at in any::<proptest::sample::Index>(),
+    ) {
+        let mut bytes = sound.0.into_bytes();
+        let at = at.index(bytes.len() + 1);
+        bytes.splice(at..at, noise);
+        run(async {
+            let (near, mut far) = duplex(1 << 20);
+            let serving = tokio::spawn(async move { serve(near, IDLE, || false, tell).await.is_none() });
+            for part in cut(&bytes, &places) {
+                if far.write_all(part).await.is_err() {
+                    break;
+                }
+            }
+            let _ = far.shutdown().await;
+            let mut seen = Vec::new();
+            far.read_to_end(&mut seen).await.unwrap();
+            drop(far);
+            serving.await.unwrap();
+        });
+    }
 }
 
 /// Reads until there is this text.
