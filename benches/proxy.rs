@@ -33,8 +33,8 @@ fn main() {
     let seconds = std::env::args().skip(1).find_map(|argument| argument.parse::<u32>().ok()).unwrap_or(5);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let upstream = runtime.block_on(upstream());
-    let gateway = Gateway::start(&[]);
-    configure(&gateway, upstream);
+    let gateways = [("", Gateway::start(&[])), (", one thread", Gateway::start(&["--proxy-threads", "1"]))];
+    gateways.iter().for_each(|(_, gateway)| configure(gateway, upstream));
 
     let chat = scratch("chat.lua");
     let body = r#"{"messages":[{"role":"user","content":"Say hello."}]}"#;
@@ -57,21 +57,26 @@ fn main() {
     ] {
         // The bare upstream in the same minute, before and after.
         let before = load(&format!("{bare}{path}"), &arguments, seconds.div_ceil(2));
-        let busy = processor_time(&gateway);
-        let through = load(&format!("{}{path}", gateway.proxy), &arguments, seconds);
-        let used = processor_time(&gateway) - busy;
+        let through = gateways.each_ref().map(|(threads, gateway)| {
+            let busy = processor_time(gateway);
+            let through = load(&format!("{}{path}", gateway.proxy), &arguments, seconds);
+            (threads, through, processor_time(gateway) - busy)
+        });
         let after = load(&format!("{bare}{path}"), &arguments, seconds.div_ceil(2));
         let base = (before.rate + after.rate) / 2.0;
         println!("| {name}, bare | {base:.0} | | {} | |", before.p99);
-        println!(
-            "| {name} | {:.0} | {:.2} | {} | {:.1} µs |",
-            through.rate,
-            through.rate / base,
-            through.p99,
-            used.as_secs_f64() * 1e6 / through.requests
-        );
+        for (threads, through, used) in through {
+            println!(
+                "| {name}{threads} | {:.0} | {:.2} | {} | {:.1} µs |",
+                through.rate,
+                through.rate / base,
+                through.p99,
+                used.as_secs_f64() * 1e6 / through.requests
+            );
+        }
     }
 
+    let (_, gateway) = &gateways[0];
     let proxy: SocketAddr = gateway.proxy.trim_start_matches("http://").parse().unwrap();
     let (direct, through) = (latency(upstream), latency(proxy));
     println!("\n| one request at a time, median | |\n|---|---|");

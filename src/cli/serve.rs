@@ -49,6 +49,10 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "off")]
     proxy_tls_listen: Listen,
 
+    /// How many threads the proxy has, like the workers of a Kong node [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    proxy_threads: Option<u16>,
+
     /// Where the Konnect API listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8002")]
     konnect_listen: Listen,
@@ -117,6 +121,7 @@ pub fn run(args: &Args, context: &Context) -> Outcome {
         admin_listen: args.admin_listen.0,
         proxy_listen: args.proxy_listen.0,
         proxy_tls_listen: args.proxy_tls_listen.0,
+        proxy_threads: args.proxy_threads.map(usize::from),
         konnect_listen: args.konnect_listen.0,
         mock_listen: args.mock_listen.and_then(|listen| listen.0),
         mock_llm: args.mock_llm,

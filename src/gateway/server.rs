@@ -39,6 +39,8 @@ pub struct ServeOptions {
     pub proxy_listen: Option<SocketAddr>,
     /// Where the proxy listens with TLS (certificates by SNI from the store).
     pub proxy_tls_listen: Option<SocketAddr>,
+    /// How many threads the proxy has; one a core by default.
+    pub proxy_threads: Option<usize>,
     /// Where the Konnect API listens.
     pub konnect_listen: Option<SocketAddr>,
     /// Where the mock AI provider listens.
@@ -83,6 +85,7 @@ impl Default for ServeOptions {
             admin_listen: free,
             proxy_listen: free,
             proxy_tls_listen: None,
+            proxy_threads: None,
             konnect_listen: free,
             mock_listen: None,
             mock_llm: false,
@@ -231,6 +234,7 @@ impl Gateway {
                 mock,
                 variables: options.variables.clone(),
                 report: options.report.clone(),
+                threads: options.proxy_threads,
                 ..proxy::Options::default()
             };
             Arc::new(proxy::Proxy::new(store.clone(), Arc::clone(&board), proxy_options))

@@ -149,3 +149,16 @@ fn acknowledged_writes_survive_a_kill() {
     let list = http("GET", &format!("{}/services", gateway.admin), &[], &Json::Null).json();
     assert_eq!(list["data"].as_array().unwrap().len(), 20, "{list}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_proxy_has_as_many_threads_as_it_is_told() {
+    let gateway = Gateway::with(&["--proxy-threads", "3"]);
+    assert_eq!(http("GET", &format!("{}/", gateway.proxy), &[], &Json::Null).status, 404);
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
+    let names =
+        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    assert_eq!(names.filter(|name| name.starts_with("proxy-")).count(), 3);
+    let refused = run(&["serve", "--proxy-threads", "0"]).expect(1);
+    assert!(refused.stderr.contains("--proxy-threads"), "{}", refused.stderr);
+}

@@ -55,8 +55,8 @@ pub struct Options {
     pub variables: Variables,
     /// Takes problems: configurations that cannot be executed, failures of plugins.
     pub report: Report,
-    /// How many threads serve requests; 0 stands for one a core.
-    pub threads: usize,
+    /// How many threads serve requests; one a core by default.
+    pub threads: Option<usize>,
     /// How long a client may take between two parts of a request, and between two requests.
     pub client_timeout: Duration,
 }
@@ -68,7 +68,7 @@ impl Default for Options {
             mock: None,
             variables: Variables::default(),
             report: Report::default(),
-            threads: 0,
+            threads: None,
             client_timeout: Duration::from_secs(60),
         }
     }

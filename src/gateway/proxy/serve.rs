@@ -82,10 +82,8 @@ impl Workers {
         local: SocketAddr,
         shutdown: &CancellationToken,
     ) -> Self {
-        let count = match proxy.options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            count => count,
-        };
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let count = proxy.options.threads.unwrap_or_else(cores);
         let mut workers = Workers { senders: Vec::new(), threads: Vec::new() };
         for number in 0..count {
             let (sender, receiver) = mpsc::channel(BACKLOG);
