@@ -6,7 +6,7 @@ use super::json::{add_result, content_text, count, list, object, present, text};
 use super::openai::merge_options;
 use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
-use super::{Answer, Call, Map, Provider, Route, TransformError};
+use super::{Answer, Call, Manners, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
 
 pub(super) struct Anthropic;
@@ -104,8 +104,8 @@ impl Provider for Anthropic {
         Box::new(Stream::default())
     }
 
-    fn counts_stream_tokens(&self) -> bool {
-        true
+    fn manners(&self) -> Manners {
+        Manners { counts_stream_tokens: true, ..Manners::default() }
     }
 }
 

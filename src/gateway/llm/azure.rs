@@ -1,7 +1,7 @@
 //! Azure OpenAI: OpenAI's format at an address made of instance and deployment.
 
 use super::stream::Translate;
-use super::{Answer, Call, Map, Provider, Route, TransformError, openai};
+use super::{Answer, Call, Manners, Map, Provider, Route, TransformError, openai};
 use serde_json::Value as Json;
 
 pub(super) struct Azure;
@@ -40,10 +40,6 @@ impl Provider for Azure {
         Ok(format!("https://{instance}.openai.azure.com:443/openai/deployments/{deployment}/{path}"))
     }
 
-    fn places_upstream_path(&self) -> bool {
-        true
-    }
-
     fn query(&self, call: &Call) -> Vec<(&'static str, String)> {
         call.model.options.azure_api_version.iter().map(|version| ("api-version", version.clone())).collect()
     }
@@ -60,11 +56,7 @@ impl Provider for Azure {
         Box::new(openai::Relay::default())
     }
 
-    fn relays(&self) -> bool {
-        true
-    }
-
-    fn drops_cookies(&self) -> bool {
-        true
+    fn manners(&self) -> Manners {
+        Manners { places_upstream_path: true, relays: true, drops_cookies: true, ..Manners::default() }
     }
 }

@@ -8,7 +8,7 @@ use super::json::{content_text, count, list, object, present, rename, text};
 use super::openai::{self, merge_options};
 use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
-use super::{Answer, Call, Map, Provider, Route, TransformError};
+use super::{Answer, Call, Manners, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
 
 pub(super) struct Cohere;
@@ -152,8 +152,8 @@ impl Provider for Cohere {
         Box::new(Stream::default())
     }
 
-    fn counts_stream_tokens(&self) -> bool {
-        true
+    fn manners(&self) -> Manners {
+        Manners { counts_stream_tokens: true, ..Manners::default() }
     }
 }
 

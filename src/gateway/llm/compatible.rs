@@ -1,7 +1,7 @@
 //! Providers that speak OpenAI's format and differ in their address only: one line each.
 
 use super::stream::Translate;
-use super::{Answer, Call, Map, Provider, Route, TransformError, ollama, openai};
+use super::{Answer, Call, Manners, Map, Provider, Route, TransformError, ollama, openai};
 use serde_json::Value as Json;
 
 /// A provider that speaks OpenAI's format.
@@ -83,15 +83,12 @@ impl Provider for Compatible {
         Box::new(openai::Relay::default())
     }
 
-    fn relays(&self) -> bool {
-        !self.ollama
-    }
-
-    fn drops_cookies(&self) -> bool {
-        true
-    }
-
-    fn counts_stream_tokens(&self) -> bool {
-        self.ollama
+    fn manners(&self) -> Manners {
+        Manners {
+            relays: !self.ollama,
+            drops_cookies: true,
+            counts_stream_tokens: self.ollama,
+            ..Manners::default()
+        }
     }
 }

@@ -64,8 +64,8 @@ pub fn upstream(
     let wrong = || TransformError::Endpoint(format!("the address of {} is no URL", provider.name()));
     let url = remembered.parse(address).map_err(|_| wrong())?;
     let path = match &options.upstream_path {
-        Some(_) if provider.places_upstream_path() && own => url.path(),
-        Some(path) if own || provider.upstream_path_wins() => path,
+        Some(_) if provider.manners().places_upstream_path && own => url.path(),
+        Some(path) if own || provider.manners().upstream_path_wins => path,
         None if call.route == Route::Preserve => request_path,
         _ => url.path(),
     };

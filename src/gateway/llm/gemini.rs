@@ -8,7 +8,7 @@ use super::json::{add_result, content_text, count, list, object, rename, text};
 use super::openai::merge_options;
 use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
-use super::{Answer, Call, Map, Provider, Route, TransformError};
+use super::{Answer, Call, Manners, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
 
 pub(super) struct Gemini;
@@ -159,16 +159,13 @@ impl Provider for Gemini {
         Box::new(Stream::default())
     }
 
-    fn upstream_path_wins(&self) -> bool {
-        true
-    }
-
-    fn drops_cookies(&self) -> bool {
-        true
-    }
-
-    fn counts_stream_tokens(&self) -> bool {
-        true
+    fn manners(&self) -> Manners {
+        Manners {
+            upstream_path_wins: true,
+            drops_cookies: true,
+            counts_stream_tokens: true,
+            ..Manners::default()
+        }
     }
 }
 

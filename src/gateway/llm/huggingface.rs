@@ -7,7 +7,7 @@ use super::json::{count, list, present, rename, text};
 use super::llama2::finish;
 use super::openai::{self, merge_options};
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
-use super::{Answer, Call, Map, Provider, Route, TransformError};
+use super::{Answer, Call, Manners, Map, Provider, Route, TransformError};
 use serde_json::{Value as Json, json};
 
 pub(super) struct HuggingFace;
@@ -148,8 +148,8 @@ impl Provider for HuggingFace {
         Ok(Answer { body: Some(result), usage, model: None })
     }
 
-    fn ignores_override(&self) -> bool {
-        true
+    fn manners(&self) -> Manners {
+        Manners { ignores_override: true, ..Manners::default() }
     }
 
     fn stream(&self, call: &Call) -> Box<dyn Translate> {

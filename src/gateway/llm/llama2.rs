@@ -5,7 +5,7 @@ use super::framing::Event;
 use super::json::{count, object, text};
 use super::params::Params;
 use super::stream::{Chunk, Seen, Translate, chunk, error_chunk};
-use super::{Answer, Call, Map, Provider, Route, TransformError, Usage, ollama, openai};
+use super::{Answer, Call, Manners, Map, Provider, Route, TransformError, Usage, ollama, openai};
 use serde_json::{Value as Json, json};
 
 pub(super) struct Llama2;
@@ -71,8 +71,8 @@ impl Provider for Llama2 {
         }
     }
 
-    fn counts_stream_tokens(&self) -> bool {
-        true
+    fn manners(&self) -> Manners {
+        Manners { counts_stream_tokens: true, ..Manners::default() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Mistral: OpenAI's format, or Ollama's for models that are hosted by oneself.
 
 use super::stream::Translate;
-use super::{Answer, Call, Map, Provider, Route, TransformError, ollama, openai};
+use super::{Answer, Call, Manners, Map, Provider, Route, TransformError, ollama, openai};
 use serde_json::Value as Json;
 
 pub(super) struct Mistral;
@@ -51,7 +51,7 @@ impl Provider for Mistral {
         }
     }
 
-    fn drops_cookies(&self) -> bool {
-        true
+    fn manners(&self) -> Manners {
+        Manners { drops_cookies: true, ..Manners::default() }
     }
 }

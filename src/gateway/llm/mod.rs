@@ -312,16 +312,6 @@ pub trait Provider: Send + Sync {
         ""
     }
 
-    /// Whether Kong 3.10 puts the configured credential on in any case, `allow_override` or not.
-    fn ignores_override(&self) -> bool {
-        false
-    }
-
-    /// Whether it has OpenAI's other operations ([`Route::Relay`]).
-    fn relays(&self) -> bool {
-        false
-    }
-
     /// The body in the provider's format, from one in OpenAI's.
     fn request(&self, call: &Call, body: Map) -> Result<Json, TransformError>;
 
@@ -341,25 +331,27 @@ pub trait Provider: Send + Sync {
     /// The translator of the events of one stream.
     fn stream(&self, call: &Call) -> Box<dyn Translate>;
 
+    /// What sets it apart from the others.
+    fn manners(&self) -> Manners {
+        Manners::default()
+    }
+}
+
+/// What sets a provider apart, as far as it is a matter of yes or no.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manners {
+    /// Whether Kong 3.10 puts the configured credential on in any case, `allow_override` or not.
+    pub ignores_override: bool,
+    /// Whether it has OpenAI's other operations ([`Route::Relay`]).
+    pub relays: bool,
     /// Whether cookies of the provider are kept from the client.
-    fn drops_cookies(&self) -> bool {
-        false
-    }
-
+    pub drops_cookies: bool,
     /// Whether [`Provider::address`] has put `upstream_path` in its place already.
-    fn places_upstream_path(&self) -> bool {
-        false
-    }
-
+    pub places_upstream_path: bool,
     /// Whether `upstream_path` replaces the path of an `upstream_url` too.
-    fn upstream_path_wins(&self) -> bool {
-        false
-    }
-
+    pub upstream_path_wins: bool,
     /// Whether the provider itself counts the tokens of a stream (otherwise they are estimated).
-    fn counts_stream_tokens(&self) -> bool {
-        false
-    }
+    pub counts_stream_tokens: bool,
 }
 
 /// The provider of this name, `None` for one that is not known.

@@ -4,7 +4,7 @@ use super::cost::Usage;
 use super::framing::Event;
 use super::json::text;
 use super::stream::{Chunk, Seen, Translate};
-use super::{Answer, Call, Map, Options, Provider, Route, TransformError};
+use super::{Answer, Call, Manners, Map, Options, Provider, Route, TransformError};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Number, Value as Json, json};
@@ -33,12 +33,8 @@ impl Provider for OpenAi {
         Box::new(Relay::default())
     }
 
-    fn relays(&self) -> bool {
-        true
-    }
-
-    fn drops_cookies(&self) -> bool {
-        true
+    fn manners(&self) -> Manners {
+        Manners { relays: true, drops_cookies: true, ..Manners::default() }
     }
 }
 

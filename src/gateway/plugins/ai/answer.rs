@@ -64,7 +64,7 @@ pub fn note(context: &mut Context, settings: &Arc<Settings>, ready: &Arc<Ready>,
 
 /// The estimated tokens of the prompt. Kong 3.10 takes a provider that counts tokens at its word.
 fn estimate(sent: &SentState) -> u64 {
-    let trusts = !sent.call.dialect.complete_answers && sent.ready.provider.counts_stream_tokens();
+    let trusts = !sent.call.dialect.complete_answers && sent.ready.provider.manners().counts_stream_tokens;
     if trusts { 0 } else { sent.call.estimate }
 }
 
@@ -135,7 +135,7 @@ pub fn response_headers(context: &mut Context, head: &mut response::Parts) {
         return;
     }
     let (call, dialect) = (&sent.call, sent.settings.dialect);
-    if sent.ready.provider.drops_cookies() {
+    if sent.ready.provider.manners().drops_cookies {
         head.headers.remove(SET_COOKIE);
     }
     let ok = head.status == StatusCode::OK || context.state.get::<Converted>().is_some();

@@ -66,7 +66,7 @@ pub(super) fn compose_on(
     }
     let asked = Asked {
         target: &ready.target,
-        route: if ready.provider.relays() { route.at(path) } else { route },
+        route: if ready.provider.manners().relays { route.at(path) } else { route },
         has_template: ready.has_template,
         streaming: settings.streaming,
         dialect: settings.dialect,
@@ -98,7 +98,7 @@ pub(super) fn compose_on(
     for (name, value) in ready.provider.query(&call) {
         set_query(&mut query, name, &value, true);
     }
-    let ignores = ready.provider.ignores_override() && !call.dialect.complete_requests;
+    let ignores = ready.provider.manners().ignores_override && !call.dialect.complete_requests;
     let allows_override = ready.target.auth.allow_override && !ignores;
     for credential in llm::credentials(&ready.target) {
         match credential {

@@ -129,7 +129,7 @@ impl Ready {
     fn is_executed(&self) -> bool {
         match self.target.route {
             Route::Other => false,
-            Route::Relay(_) => self.provider.relays(),
+            Route::Relay(_) => self.provider.manners().relays,
             _ => true,
         }
     }
