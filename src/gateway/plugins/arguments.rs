@@ -69,12 +69,6 @@ fn in_pairs(pairs: &Pairs, name: &str) -> Option<Argument> {
     })
 }
 
-/// All values of a query argument; a name without `=` has none.
-pub fn all_in_query(query: Option<&str>, name: &str) -> Vec<String> {
-    let pairs = parse(query.unwrap_or_default()).into_iter();
-    pairs.filter(|(known, _)| known == name).filter_map(|(_, value)| value).collect()
-}
-
 /// Takes an argument out of a query; the others are written anew, as a browser does.
 pub fn without(query: &str, name: &str) -> String {
     let others = url::form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known != name);
@@ -165,7 +159,6 @@ mod tests {
         assert_eq!(in_query(query, "c"), Some(Argument::Other));
         assert_eq!(in_query(query, "d"), Some(Argument::One(String::new())));
         assert_eq!(in_query(None, "a"), None);
-        assert_eq!(all_in_query(query, "a"), ["1", "2"]);
         assert_eq!(without("a=1&b=%20x&a=2&d=", "a"), "b=%20x&d=");
         assert_eq!(write(parse("z=1&a=%20&m")), "a=%20&m&z=1");
     }

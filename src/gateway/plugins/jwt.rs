@@ -83,7 +83,8 @@ impl Jwt {
                 let body = Some(json!({"message": "Unauthorized"}));
                 return Ok(Err(Refusal { body, ..Refusal::unauthorized("", &self.missing) }));
             }
-            [token] => token,
+            [None] => return Ok(Err(self.refuse("Unrecognizable token"))),
+            [Some(token)] => token,
             _ => return Ok(Err(self.refuse("Multiple tokens provided"))),
         };
         let token = match Token::parse(token) {
@@ -167,25 +168,27 @@ impl Jwt {
         (!problems.is_empty()).then_some(problems)
     }
 
-    /// Every different token that the request shows.
-    fn tokens(&self, context: &Context) -> Vec<String> {
-        let mut tokens: Vec<String> = Vec::new();
-        let mut add = |token: &str| {
-            if !token.is_empty() && !tokens.iter().any(|known| known == token) {
-                tokens.push(token.to_owned());
+    /// Every different token that the request shows; an argument of the query without a value is one without a text.
+    fn tokens(&self, context: &Context) -> Vec<Option<String>> {
+        let mut tokens: Vec<Option<String>> = Vec::new();
+        let mut add = |token: Option<&str>| {
+            if token != Some("") && !tokens.iter().any(|known| known.as_deref() == token) {
+                tokens.push(token.map(str::to_owned));
             }
         };
+        let arguments = arguments::parse(context.inbound.uri.query().unwrap_or_default());
         for name in &self.uri_params {
-            arguments::all_in_query(context.inbound.uri.query(), name).iter().for_each(|token| add(token));
+            let named = arguments.iter().filter(|(known, _)| **known == **name);
+            named.for_each(|(_, token)| add(token.as_deref()));
         }
         for name in &self.cookies {
-            proxy::cookie(&context.inbound.headers, name).iter().for_each(|token| add(token));
+            proxy::cookie(&context.inbound.headers, name).iter().for_each(|token| add(Some(token)));
         }
         for name in &self.headers {
             let value = context.inbound.headers.get(&**name).and_then(|value| value.to_str().ok());
             let bearer = value.and_then(|value| after_scheme(value, ['B', 'b'], "earer"));
             if let Some(token) = bearer.filter(|token| token.starts_with(char::is_whitespace)) {
-                add(token.trim_start());
+                add(Some(token.trim_start()));
             }
         }
         tokens
