@@ -5,6 +5,7 @@ use super::{Admin, Endpoint};
 use crate::gateway::entities::{Entities, Fault, Mark};
 use crate::gateway::health::Board;
 use crate::gateway::http::Reply;
+use crate::gateway::plugins::prometheus;
 use crate::gateway::rest::{Call, escape, is_uuid, listed, page_size};
 use crate::gateway::store::{Row, Tx};
 use http::StatusCode;
@@ -57,7 +58,7 @@ fn health(
     node: Uuid,
 ) -> Result<Reply, Fault> {
     let row = upstream(all, tx, key)?;
-    let checked = has_checks(&row.body);
+    let checked = has_checks(&parsed(&row.body));
     let word = |target: &str| state(checked, board.is_healthy(row.id, target));
     if call.argument("balancer_health") == Some("1") {
         let body = json!({
@@ -112,7 +113,7 @@ pub(super) fn exposition(all: &Entities, tx: &Tx<'_>, board: &Board) -> Result<S
     let mut wanted = false;
     tx.each(all.plane, "plugins", |_, body| {
         // Few plugins are read whole.
-        wanted |= body.contains("upstream_health_metrics") && asks_for_health(body);
+        wanted |= body.contains("upstream_health_metrics") && asks_for_health(&parsed(body));
         Ok(())
     })?;
     let mut out = String::new();
@@ -123,23 +124,26 @@ pub(super) fn exposition(all: &Entities, tx: &Tx<'_>, board: &Board) -> Result<S
     out.push_str("# TYPE kong_upstream_target_health gauge\n");
     let mut upstreams = HashMap::new();
     tx.each(all.plane, "upstreams", |id, body| {
-        let name = member(body, "name").unwrap_or_default();
-        upstreams.insert(id.to_string(), (id, name, has_checks(body)));
+        let upstream = parsed(body);
+        let name = upstream["name"].as_str().unwrap_or_default().to_owned();
+        upstreams.insert(id.to_string(), (id, name, has_checks(&upstream)));
         Ok(())
     })?;
     tx.each(all.plane, "targets", |_, body| {
-        let target: Json = serde_json::from_str(body).unwrap_or_default();
+        let target = parsed(body);
         let upstream = target.pointer("/upstream/id").and_then(Json::as_str).and_then(|id| upstreams.get(id));
         if let (Some((id, name, checked)), Some(address)) = (upstream, target["target"].as_str()) {
             let now = state(*checked, board.is_healthy(*id, address)).to_ascii_lowercase();
             for state in ["dns_error", "healthchecks_off", "healthy", "unhealthy"] {
+                let labels = prometheus::written(&[
+                    ("upstream", name),
+                    ("target", address),
+                    ("address", address),
+                    ("state", state),
+                    ("subsystem", "http"),
+                ]);
                 // Writing to a String cannot fail.
-                let _ = writeln!(
-                    out,
-                    "kong_upstream_target_health{{upstream={name:?},target={address:?},address={address:?},\
-                     state=\"{state}\",subsystem=\"http\"}} {}",
-                    u8::from(state == now)
-                );
+                let _ = writeln!(out, "kong_upstream_target_health{{{labels}}} {}", u8::from(state == now));
             }
         }
         Ok(())
@@ -147,19 +151,17 @@ pub(super) fn exposition(all: &Entities, tx: &Tx<'_>, board: &Board) -> Result<S
     Ok(out)
 }
 
-fn asks_for_health(plugin: &str) -> bool {
-    serde_json::from_str::<Json>(plugin).is_ok_and(|plugin| {
-        plugin["enabled"] != json!(false) && plugin["config"]["upstream_health_metrics"] == json!(true)
-    })
+fn asks_for_health(plugin: &Json) -> bool {
+    plugin["enabled"] != json!(false) && plugin["config"]["upstream_health_metrics"] == json!(true)
 }
 
-fn member(body: &str, name: &str) -> Option<String> {
-    let body: Json = serde_json::from_str(body).ok()?;
-    body.get(name)?.as_str().map(str::to_owned)
+/// A stored body; one that cannot be read has nothing in it.
+fn parsed(body: &str) -> Json {
+    serde_json::from_str(body).unwrap_or_default()
 }
 
 /// Whether an upstream has active or passive checks: some threshold or interval is above zero.
-fn has_checks(body: &str) -> bool {
+fn has_checks(upstream: &Json) -> bool {
     fn any_positive(value: &Json) -> bool {
         match value {
             Json::Object(members) => members.iter().any(|(name, value)| match name.as_str() {
@@ -171,7 +173,7 @@ fn has_checks(body: &str) -> bool {
             _ => false,
         }
     }
-    serde_json::from_str::<Json>(body).is_ok_and(|body| body.get("healthchecks").is_some_and(any_positive))
+    upstream.get("healthchecks").is_some_and(any_positive)
 }
 
 fn set(

@@ -104,7 +104,7 @@ impl Series {
 impl Metrics {
     fn count(&self, name: &'static str, labels: &[(&str, &str)], by: f64) {
         let mut metrics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let series = metrics.entry(name).or_default().entry(text(labels)).or_insert(Series::Counter(0.0));
+        let series = metrics.entry(name).or_default().entry(written(labels)).or_insert(Series::Counter(0.0));
         if let Series::Counter(value) = series {
             *value += by;
         }
@@ -112,7 +112,7 @@ impl Metrics {
 
     fn observe(&self, name: &'static str, buckets: &'static [u64], labels: &[(&str, &str)], value: f64) {
         let mut metrics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let series = metrics.entry(name).or_default().entry(text(labels));
+        let series = metrics.entry(name).or_default().entry(written(labels));
         let new = || Series::Histogram { buckets, counts: vec![0; buckets.len()], sum: 0.0, count: 0 };
         if let Series::Histogram { counts, sum, count, .. } = series.or_insert_with(new) {
             for (bound, within) in buckets.iter().zip(counts) {
@@ -124,7 +124,8 @@ impl Metrics {
     }
 }
 
-fn text(labels: &[(&str, &str)]) -> String {
+/// Labels as they stand between the braces.
+pub fn written(labels: &[(&str, &str)]) -> String {
     let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect::<Vec<_>>().join(",")
 }

@@ -13,7 +13,7 @@ mod upstream;
 
 use super::body::BodyError;
 use http::Version;
-use http::header::{CONNECTION, HeaderMap};
+use http::header::{CONNECTION, HeaderMap, HeaderValue};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 pub(super) use upstream::Http1;
@@ -57,4 +57,10 @@ fn keeps(headers: &HeaderMap, version: Version) -> bool {
         keeps |= word.eq_ignore_ascii_case("keep-alive");
     }
     keeps && !closes
+}
+
+/// The length that a header tells: digits, and nothing else.
+fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|digit| digit.is_ascii_digit()))?;
+    digits.parse().ok()
 }

@@ -49,14 +49,10 @@ impl Pipe {
             self.tail.extend_from_slice(&data);
             return;
         }
-        self.seal();
-        self.parts.push_back(data);
-    }
-
-    fn seal(&mut self) {
         if !self.tail.is_empty() {
             self.parts.push_back(std::mem::take(&mut self.tail).into());
         }
+        self.parts.push_back(data);
     }
 
     /// How many bytes are still to be written.

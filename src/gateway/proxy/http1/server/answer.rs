@@ -1,8 +1,8 @@
 //! How the head of an answer goes to a client, and how its body follows.
 
 use crate::gateway::proxy::body::Body;
-use crate::gateway::proxy::http1::keeps;
 use crate::gateway::proxy::http1::sending::{Framing, write_headers};
+use crate::gateway::proxy::http1::{keeps, length};
 use http::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version, response};
 use http_body::Body as _;
@@ -67,12 +67,12 @@ fn framing(head: &mut response::Parts, body: &Body, asked: &Asked, out: &mut Vec
         headers.remove(CONTENT_LENGTH);
         return None;
     }
-    let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let told = headers.get(CONTENT_LENGTH).and_then(length);
     if head.status == StatusCode::NOT_MODIFIED || (asked.is_head && told.is_some()) {
         return None;
     }
-    let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-    if let Some(length) = length {
+    let exact = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+    if let Some(length) = exact {
         if !(asked.is_head && length == 0) {
             tell_length(headers, told, length, out);
         }

@@ -3,8 +3,8 @@
 //! What does not live here: what is wrong with a head that can be read (`rules`), and the answer to one that cannot
 //! ([`Refused`] tells its status).
 
-use crate::gateway::proxy::http1::keeps;
 use crate::gateway::proxy::http1::reading::Reading;
+use crate::gateway::proxy::http1::{keeps, length};
 use bytes::{Buf, Bytes};
 use http::header::{ACCEPT, EXPECT, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
@@ -47,11 +47,9 @@ pub(super) struct Head {
 /// Looks for the head of a request, and takes it out of the input.
 pub(super) fn find(input: &mut Bytes) -> Finding {
     match inspect(input) {
-        Ok(None) => Finding::Partial,
-        Ok(Some(Found::Http2)) => Finding::Http2,
-        Ok(Some(Found::Request(length, head))) => {
+        Ok((length, finding)) => {
             input.advance(length);
-            Finding::Request(head)
+            finding
         }
         Err(status) => Finding::Request(Box::new(stand_in(status, input))),
     }
@@ -86,17 +84,11 @@ fn stand_in(status: StatusCode, head: &[u8]) -> Head {
     Head { request, reading: Reading::Done, keeps: false, waits: false }
 }
 
-enum Found {
-    Http2,
-    /// So long, and this.
-    Request(usize, Box<Head>),
-}
-
-/// Looks at the lines of a head; `None` while its end has not come.
+/// Looks at the lines of a head. Gives how many bytes were made sense of, and of what.
 ///
 /// # Errors
 /// The status of the answer to a head that breaks the rules.
-fn inspect(bytes: &Bytes) -> Result<Option<Found>, StatusCode> {
+fn inspect(bytes: &Bytes) -> Result<(usize, Finding), StatusCode> {
     let mut lines = Lines { bytes, at: 0 };
     let mut request = None;
     let mut fields: SmallVec<[(&[u8], &[u8]); 32]> = SmallVec::new();
@@ -107,7 +99,7 @@ fn inspect(bytes: &Bytes) -> Result<Option<Found>, StatusCode> {
         let Some(first) = &request else {
             // Empty lines may stand before a request.
             if line == HTTP2 {
-                return Ok(Some(Found::Http2));
+                return Ok((0, Finding::Http2));
             }
             if !line.is_empty() {
                 request = Some(request_line(line)?);
@@ -115,7 +107,7 @@ fn inspect(bytes: &Bytes) -> Result<Option<Found>, StatusCode> {
             continue;
         };
         if line.is_empty() {
-            return head(bytes, first, &fields).map(|head| Some(Found::Request(lines.at, Box::new(head))));
+            return Ok((lines.at, Finding::Request(Box::new(head(bytes, first, &fields)?))));
         }
         fields.push(field(line).ok_or(StatusCode::BAD_REQUEST)?);
         if fields.len() > MOST_HEADERS {
@@ -130,7 +122,7 @@ fn inspect(bytes: &Bytes) -> Result<Option<Found>, StatusCode> {
     if request.is_none() && bytes.get(lines.at..).and_then(<[u8]>::first).is_some_and(is_odd) {
         return Err(StatusCode::BAD_REQUEST);
     }
-    Ok(None)
+    Ok((0, Finding::Partial))
 }
 
 /// What a head is refused with that is too large, before or behind its first line.
@@ -246,30 +238,23 @@ fn reading(headers: &HeaderMap, version: Version) -> Result<Reading, StatusCode>
             _ => Err(StatusCode::BAD_REQUEST),
         }
     };
-    match (one(CONTENT_LENGTH)?.map(HeaderValue::as_bytes), one(TRANSFER_ENCODING)?) {
+    match (one(CONTENT_LENGTH)?, one(TRANSFER_ENCODING)?) {
         (None, None) => Ok(Reading::Done),
-        (Some(length), None) => match number(length) {
+        (Some(told), None) => match length(told) {
             Some(0) => Ok(Reading::Done),
             Some(length) => Ok(Reading::Length(length)),
             None => Err(StatusCode::BAD_REQUEST),
         },
-        (length, Some(coding)) => {
+        (told, Some(coding)) => {
             if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 return Err(StatusCode::NOT_IMPLEMENTED);
             }
-            if length.is_some() || version == Version::HTTP_10 {
+            if told.is_some() || version == Version::HTTP_10 {
                 return Err(StatusCode::BAD_REQUEST);
             }
             Ok(Reading::ChunkSize)
         }
     }
-}
-
-fn number(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ where
             Some(Err(_)) => return None,
         };
         let spoilt = request.extensions().get::<Refused>().is_some();
-        let asked = Asked::new(request.method(), request.version(), keeps);
+        let mut asked = Asked::new(request.method(), request.version(), keeps);
         let mut answering = handle(request);
         let answered = poll_fn(|cx| match Pin::new(&mut answering).poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -81,7 +81,7 @@ where
         drop(answering);
         // Nobody is there any more who could be answered.
         let answer = answer?;
-        let asked = Asked { keeps: keeps && !is_stopping(), ..asked };
+        asked.keeps &= !is_stopping();
         patience.begin(idle, None);
         match send(&line, answer, &asked, &mut patience).await {
             Ok(Sent { switched: Some(upstream), .. }) => {
@@ -226,12 +226,12 @@ impl Line {
 fn accept(line: &Shared, head: Head) -> (Request<Body>, bool) {
     let Head { request, reading, keeps, waits } = head;
     let mut locked = lock(line);
-    let Line { pipe, .. } = &mut *locked;
+    let input = &mut locked.pipe.input;
     let here = match reading {
-        Reading::Length(length) => usize::try_from(length).ok().filter(|length| *length <= pipe.input.len()),
+        Reading::Length(length) => usize::try_from(length).ok().filter(|length| *length <= input.len()),
         _ => None,
     };
-    let here = here.map(|length| pipe.input.split_to(length));
+    let here = here.map(|length| input.split_to(length));
     locked.turn += 1;
     locked.looked = 0;
     locked.waits = waits && here.is_none();

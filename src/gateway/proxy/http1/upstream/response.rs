@@ -1,7 +1,7 @@
 //! How the head of an answer comes from the wire.
 
 use crate::gateway::proxy::http1::reading::{Reading, copy};
-use crate::gateway::proxy::http1::{Fault, keeps};
+use crate::gateway::proxy::http1::{Fault, keeps, length};
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Response, StatusCode, Version};
@@ -84,16 +84,15 @@ fn body(response: &Response<()>, version: Version, method: &Method) -> Result<Re
         let chunked = last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"));
         return Ok(if chunked { Reading::ChunkSize } else { Reading::Everything });
     }
-    let mut length = None;
+    let mut told = None;
     for value in headers.get_all(CONTENT_LENGTH) {
-        let given = value.to_str().ok().filter(|text| text.bytes().all(|digit| digit.is_ascii_digit()));
-        let given = given.and_then(|text| text.parse::<u64>().ok());
-        if given.is_none() || length.is_some_and(|earlier| Some(earlier) != given) {
+        let given = length(value);
+        if given.is_none() || told.is_some_and(|earlier| Some(earlier) != given) {
             return Err(Fault::Malformed("its length is no number, or two"));
         }
-        length = given;
+        told = given;
     }
-    Ok(match length {
+    Ok(match told {
         None => Reading::Everything,
         Some(0) => Reading::Done,
         Some(length) => Reading::Length(length),
